@@ -28,23 +28,18 @@ public enum AnnexB {
   /// A four-byte start code is found at its second byte; the zero before it counts to what precedes.
   public static func nextStartCode(in bytes: RawSpan, from position: Int) -> Int? {
     precondition(position >= 0, "offsets start at 0")
-    return unsafe bytes.withUnsafeBytes { memory in
-      // The byte that would be the code's last decides how far to step: above 1 nothing can start before it.
-      var last = position + 2
-      while last < memory.count {
-        let byte = unsafe memory[last]
-        if byte > 1 {
-          last += 3
-        } else if byte == 0 {
-          last += 1
-        } else if unsafe memory[last - 1] == 0 && memory[last - 2] == 0 {
-          return last - 2
-        } else {
-          last += 3
-        }
+    // The byte that would be the code's last decides how far to step: above 1 nothing can start before it.
+    var last = position + 2
+    while let byte = bytes.byte(at: last) {
+      if byte == 0 {
+        last += 1
+      } else if byte == 1, bytes.byte(at: last - 1) == 0, bytes.byte(at: last - 2) == 0 {
+        return last - 2
+      } else {
+        last += 3
       }
-      return nil
     }
+    return nil
   }
 
   private static func append(_ range: Range<Int>, of bytes: RawSpan, to units: inout [Range<Int>]) {

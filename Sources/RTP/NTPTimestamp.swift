@@ -23,7 +23,7 @@ public struct NTPTimestamp: RawRepresentable, Hashable, Sendable {
       seconds -= 1
       rest += 1_000_000_000
     }
-    let fraction = (UInt64(rest) << 32 + 999_999_999) / 1_000_000_000
+    let fraction = ((UInt64(rest) << 32) + 999_999_999) / 1_000_000_000
     rawValue = UInt64(UInt32(truncatingIfNeeded: seconds &+ Self.unixEpoch)) << 32 | fraction
   }
 
@@ -32,7 +32,7 @@ public struct NTPTimestamp: RawRepresentable, Hashable, Sendable {
     let seconds = Int64(rawValue >> 32)
     // Below 2^31 the seconds belong to the era that begins in 2036 (RFC 4330 §3).
     let era: Int64 = seconds < 0x8000_0000 ? 0x1_0000_0000 : 0
-    let nanoseconds = Int64((rawValue & 0xffff_ffff) * 1_000_000_000 >> 32)
+    let nanoseconds = Int64(((rawValue & 0xffff_ffff) * 1_000_000_000) >> 32)
     return (seconds + era - Self.unixEpoch) * 1_000_000_000 + nanoseconds
   }
 
