@@ -99,10 +99,10 @@ public struct RetransmissionHistory: Sendable {
     precondition(sequence >= end || end == oldest, "sequence numbers grow")
     if end == oldest || sequence - end >= Int64(entries.count) { removeAll(startingAt: sequence) }
     end = sequence + 1
-    expire(at: now)
     entries[slot(of: sequence)] = Entry(
       frame: frame, sequence: sequence, sentAt: now, resentAt: Self.never, timestamp: timestamp,
       indexAndMarker: UInt32(packetIndex) << 1 | (marker ? 1 : 0))
+    expire(at: now)
   }
 
   /// The packet that a NACK names, if it is to be sent again now; the refusal is counted otherwise.
