@@ -13,6 +13,14 @@ public enum RTXPacket {
     writer.write(originalSequenceNumber.rawValue)
   }
 
+  /// Puts what stands before the original payload into an array that is kept for it, so that no packet
+  /// allocates.
+  public static func replacePrefix(_ prefix: inout [UInt8], originalSequenceNumber: SequenceNumber) {
+    prefix.removeAll(keepingCapacity: true)
+    prefix.append(UInt8(originalSequenceNumber.rawValue >> 8))
+    prefix.append(UInt8(truncatingIfNeeded: originalSequenceNumber.rawValue))
+  }
+
   /// Restores the packet that was lost.
   ///
   /// - Parameters:

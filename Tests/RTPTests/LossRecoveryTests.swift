@@ -160,6 +160,9 @@ struct RetransmissionHistoryTests {
       RTXPacket.writePrefix(originalSequenceNumber: number(0x1234), into: &$0)
       $0.write([9, 8, 7])
     }
+    var prefix: [UInt8] = [1, 2, 3]
+    RTXPacket.replacePrefix(&prefix, originalSequenceNumber: number(0x1234))
+    #expect(prefix == Array(payload[..<2]))
     let header = RTPHeader(
       marker: true, payloadType: 97, sequenceNumber: number(5), timestamp: 77, ssrc: SSRC(rawValue: 2))
     let packet = [UInt8](writing: 64) {

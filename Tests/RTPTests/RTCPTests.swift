@@ -65,6 +65,16 @@ struct RTCPTests {
     #expect(bytes.count == Self.senderReport.byteCount)
   }
 
+  @Test("A compound is a report and the canonical name")
+  func compounds() throws {
+    let description = SourceDescription(chunks: [.init(ssrc: Self.ssrc, canonicalName: "camera")])
+    let sent = [UInt8](writing: 200) { Self.senderReport.writeCompound(canonicalName: "camera", into: &$0) }
+    #expect(try rtcpPackets(sent) == [.senderReport(Self.senderReport), .sourceDescription(description)])
+    let report = ReceiverReport(ssrc: Self.ssrc, reportBlocks: [])
+    let received = [UInt8](writing: 200) { report.writeCompound(canonicalName: "camera", into: &$0) }
+    #expect(try rtcpPackets(received) == [.receiverReport(report), .sourceDescription(description)])
+  }
+
   @Test("T4 Names and reasons of every length end in one to four zeros at a word", arguments: 0..<9)
   func zeroPadding(length: Int) throws {
     let text = String(repeating: "x", count: length)

@@ -71,6 +71,26 @@ public struct SourceDescription: Hashable, Sendable {
   }
 }
 
+extension SenderReport {
+  /// Writes a whole compound: this report and the canonical name of its source (RFC 3550 §6.1).
+  ///
+  /// - Parameter canonicalName: at most 255 bytes of UTF-8.
+  public func writeCompound(canonicalName: String, into writer: inout ByteWriter) {
+    write(into: &writer)
+    SourceDescription(chunks: [.init(ssrc: ssrc, canonicalName: canonicalName)]).write(into: &writer)
+  }
+}
+
+extension ReceiverReport {
+  /// Writes a whole compound: this report and the canonical name of its source (RFC 3550 §6.1).
+  ///
+  /// - Parameter canonicalName: at most 255 bytes of UTF-8.
+  public func writeCompound(canonicalName: String, into writer: inout ByteWriter) {
+    write(into: &writer)
+    SourceDescription(chunks: [.init(ssrc: ssrc, canonicalName: canonicalName)]).write(into: &writer)
+  }
+}
+
 /// Sources that leave (RFC 3550 §6.6).
 public struct Goodbye: Hashable, Sendable {
   /// Who leaves, at most 31.
