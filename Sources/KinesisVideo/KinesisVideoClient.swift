@@ -275,20 +275,3 @@ public struct KinesisVideoClient: Sendable {
     KinesisVideoError(errorType: KinesisVideoError.unexpectedResponse, message: message, statusCode: 0)
   }
 }
-
-extension KinesisVideoError {
-  /// A failure of the network or of TLS in the form of a service error; one that is a service error stays as it is.
-  ///
-  /// Only the address's origin is named: a query may hold a signature.
-  init(connecting url: ServiceURL, failure: any Error) {
-    if let known = failure as? KinesisVideoError {
-      self = known
-      return
-    }
-    let isTrustFailure = failure is NIOSSLError || failure is BoringSSLError || failure is NIOSSLExtraError
-    let isTooLong = failure is NIOTooManyBytesError
-    let errorType =
-      isTrustFailure ? Self.untrustedServer : isTooLong ? Self.unexpectedResponse : Self.connectionFailure
-    self.init(errorType: errorType, message: "\(url.origin) failed: \(failure).", statusCode: 0)
-  }
-}

@@ -106,6 +106,8 @@ extension KinesisVideoError {
     case (.credentials, "ExpiredTokenException"): "The session token has ended; get new credentials."
     case (.credentials, _): "Check that the credentials' policy allows this action on the channel."
     case (.network, _): "Check the network, the region and the endpoint."
+    case (_, Self.untrustedServer):
+      "If the endpoint has a certificate authority of its own, name its file (AWS_CA_BUNDLE)."
     default: nil
     }
   }

@@ -212,9 +212,10 @@ final class SignalingDriver: @unchecked Sendable {
     let early = earlyInputs.removeValue(forKey: operation) ?? []
     guard !isFinished, core.isOpening(operation) else { return connection.close() }
     guard connection.channel.isActive else {
+      let reasons = early.compactMap { if case .closed(let reason) = $0 { reason } else { nil } }
       let failure = KinesisVideoError(
-        errorType: KinesisVideoError.connectionFailure, message: "The connection was closed at once.",
-        statusCode: 0)
+        errorType: KinesisVideoError.connectionFailure,
+        message: "At once \(reasons.last ?? "the connection was closed").", statusCode: 0)
       core.failed(operation: operation, error: failure, at: now)
       return perform()
     }

@@ -346,6 +346,7 @@ public struct SignalingSessionCore: Sendable {
       clockRetries += 1
     } else if !error.isRetriable, !hasConnected {
       end()
+      actions.append(.report(.disconnected(reason: error.description, retryIn: nil)))
       actions.append(.fail(error))
       return
     }

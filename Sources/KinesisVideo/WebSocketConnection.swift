@@ -97,17 +97,19 @@ struct WebSocketConnection: Sendable {
       })
     var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: url.target)
     head.headers = ["host": url.authority, "user-agent": userAgent]
-    return try pipeline.configureUpgradableHTTPClientPipeline(
-      configuration: .init(
-        upgradeConfiguration: .init(
-          upgradeRequestHead: head, upgraders: [upgrader],
-          notUpgradingCompletionHandler: { channel in
-            channel.eventLoop.makeCompletedFuture {
-              let refusal = channel.eventLoop.makePromise(of: KinesisVideoError.self)
-              try channel.pipeline.syncOperations.addHandler(RefusalHandler(refusal: refusal))
-              return .refused(refusal.futureResult)
-            }
-          })))
+    var upgrade = NIOUpgradableHTTPClientPipelineConfiguration<Handshake>(
+      upgradeConfiguration: .init(
+        upgradeRequestHead: head, upgraders: [upgrader],
+        notUpgradingCompletionHandler: { channel in
+          channel.eventLoop.makeCompletedFuture {
+            let refusal = channel.eventLoop.makePromise(of: KinesisVideoError.self)
+            try channel.pipeline.syncOperations.addHandler(RefusalHandler(refusal: refusal))
+            return .refused(refusal.futureResult)
+          }
+        }))
+    // The first frames may come in the same segment as the end of the handshake; by default they would be lost.
+    upgrade.leftOverBytesStrategy = .forwardBytes
+    return try pipeline.configureUpgradableHTTPClientPipeline(configuration: upgrade)
   }
 
   /// Sends a text frame.
@@ -232,12 +234,15 @@ private final class RefusalHandler: ChannelInboundHandler {
   }
 
   private func finish(context: ChannelHandlerContext) {
-    let head = head
-    refusal.succeed(
-      head.map { head in
-        KinesisVideoError(
+    let answer = head.map { head in
+      head.status.code >= 400
+        ? KinesisVideoError(
           statusCode: Int(head.status.code), header: { head.headers.first(name: $0) }, body: body)
-      }
+        : KinesisVideoClient.unexpected(
+          "The server answered with status \(head.status.code) and opened no WebSocket.")
+    }
+    refusal.succeed(
+      answer
         ?? KinesisVideoError(
           errorType: KinesisVideoError.connectionFailure,
           message: "The WebSocket was refused without an answer.",
