@@ -127,3 +127,10 @@ public struct ServiceURL: Hashable, Sendable {
     return (name.lowercased(), port)
   }
 }
+
+extension ServiceURL: CustomStringConvertible, CustomDebugStringConvertible {
+  /// The address without its query, which may hold a signature.
+  public var description: String { origin + path + (query == nil ? "" : "?<redacted>") }
+  /// The address without its query.
+  public var debugDescription: String { description }
+}

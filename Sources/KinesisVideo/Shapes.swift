@@ -305,6 +305,17 @@ extension KinesisVideoShapes {
   }
 }
 
+extension KinesisVideoShapes.ICEServerEntry: CustomStringConvertible, CustomDebugStringConvertible,
+  CustomReflectable
+{
+  /// The addresses alone.
+  public var description: String { "ICEServerEntry(\(uris))" }
+  /// The addresses alone.
+  public var debugDescription: String { description }
+  /// The addresses alone.
+  public var customMirror: Mirror { Mirror(self, children: ["uris": uris]) }
+}
+
 /// The error body of the service; `message` with a small letter comes from its front end.
 public struct ErrorBody: Codable, Hashable, Sendable {
   /// The sentence.

@@ -28,18 +28,8 @@ final class SignalingOperations: Sendable {
   ) throws(KinesisVideoError) {
     self.configuration = configuration
     self.region = region
-    do {
-      // Plain endpoints are for tests and the local service: no certificates are read for those.
-      tls =
-        endpoint?.isSecure ?? true
-        ? try NIOSSLContext(
-          configuration: KinesisVideoClient.tlsConfiguration(
-            certificateAuthorityFile: configuration.certificateAuthorityFile)) : nil
-    } catch {
-      throw KinesisVideoError(
-        errorType: KinesisVideoError.invalidConfiguration, message: "TLS cannot be set up: \(error).",
-        statusCode: 0)
-    }
+    // Plain endpoints are for tests and the local service: no certificates are read for those.
+    tls = endpoint?.isSecure ?? true ? try Self.makeTLS(configuration) : nil
     ownsHTTPClient = httpClient == nil
     self.httpClient =
       httpClient
@@ -53,6 +43,20 @@ final class SignalingOperations: Sendable {
     // The session's core decides when to try again, and tells the application.
     clientConfiguration.attemptsMax = 1
     client = KinesisVideoClient(configuration: clientConfiguration, httpClient: self.httpClient, clock: clock)
+  }
+
+  private static func makeTLS(
+    _ configuration: SignalingClient.Configuration
+  ) throws(KinesisVideoError) -> NIOSSLContext {
+    do {
+      return try NIOSSLContext(
+        configuration: KinesisVideoClient.tlsConfiguration(
+          certificateAuthorityFile: configuration.certificateAuthorityFile))
+    } catch {
+      throw KinesisVideoError(
+        errorType: KinesisVideoError.invalidConfiguration, message: "TLS cannot be set up: \(error).",
+        statusCode: 0)
+    }
   }
 
   func shutdown() async throws {
@@ -98,9 +102,10 @@ final class SignalingOperations: Sendable {
     guard let url = ServiceURL(signed.unredacted) else {
       throw KinesisVideoClient.unexpected("The address of \(endpoint.origin) became too long.")
     }
+    let context = url.isSecure ? try tls ?? Self.makeTLS(configuration) : nil
     do {
       return try await WebSocketConnection.open(
-        url, userAgent: configuration.userAgent, tls: url.isSecure ? tls : nil, on: loop, receive: receive)
+        url, userAgent: configuration.userAgent, tls: context, on: loop, receive: receive)
     } catch let error as KinesisVideoError {
       _ = clock.learn(from: error)
       throw error

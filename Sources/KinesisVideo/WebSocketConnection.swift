@@ -76,6 +76,8 @@ struct WebSocketConnection: Sendable {
     receive: @escaping @Sendable (WebSocketInput) -> Void
   ) throws -> EventLoopFuture<Handshake> {
     let pipeline = channel.pipeline.syncOperations
+    precondition(
+      url.isSecure == (tls != nil), "a presigned address never leaves in clear when it asks for TLS")
     if let tls {
       // An address instead of a name cannot be asked for by SNI; it is verified against the certificate all the same.
       let name = url.host.contains(":") || url.host.utf8.allSatisfy({ $0 < 0x3a }) ? nil : url.host

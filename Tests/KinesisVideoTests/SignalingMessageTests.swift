@@ -235,7 +235,16 @@ struct KinesisVideoErrorTests {
     let credentials = AWSCredentials(
       accessKeyID: "AKID", secretAccessKey: Secret("canary-secret"), sessionToken: Secret("canary-token"))
     let server = ICEServer(urls: ["turn:x"], username: "u", credential: Secret("canary-turn"))
-    #expect(!"\(credentials) \(server) \(SignalingEvent.iceServers([server]))".contains("canary"))
+    let entry = KinesisVideoShapes.ICEServerEntry(
+      uris: [], username: "u", password: "canary-turn", ttl: 300)
+    let response = KinesisVideoShapes.GetIceServerConfigResponse(iceServerList: [entry])
+    let url = ServiceURL("wss://example/?X-Amz-Signature=canary")
+    let shown = [
+      "\(credentials)", "\(server)", "\(SignalingEvent.iceServers([server]))", "\(response)",
+      "\(String(describing: url))",
+      String(reflecting: [url]),
+    ]
+    for text in shown { #expect(!text.contains("canary")) }
   }
 
   @Test("Addresses are read strictly")
