@@ -4,14 +4,15 @@ public import SansIO
 
 /// When each picture and each packet of sound of a looped clip is due, and with which RTP timestamp.
 ///
-/// Slots are numbered from 0 and go on for ever. A slot's time is computed from its number by integer arithmetic, never by
-/// adding up, so nothing drifts: hour 1,000 is as exact as second 1. Timestamps go on over the end of the loop
-/// without a jump.
+/// Slots are numbered from 0 and go on for ever. A slot's time is computed from its number by integer
+/// arithmetic, never by adding up, so nothing drifts: hour 1,000 is as exact as second 1. Timestamps go on
+/// over the end of the loop without a jump.
 ///
-/// **Loops of different lengths.** Pictures and sound start over together, at the length of the video. Sound has a
-/// clock of its own that never stops: each audio slot plays the packet that belongs to that moment of the loop. So
-/// longer sound is cut at the end of the video, shorter sound is followed by silence, and where the video's length is
-/// no whole number of packets, sound is off by less than one packet and never adds up. Sound alone loops at its own length.
+/// **Loops of different lengths.** Pictures and sound start over together, at the length of the video. Sound
+/// has a clock of its own that never stops: each audio slot plays the packet that belongs to that moment of
+/// the loop. So longer sound is cut at the end of the video, shorter sound is followed by silence, and where
+/// the video's length is no whole number of packets, sound is off by less than one packet and never adds up.
+/// Sound alone loops at its own length.
 public struct ClipTimeline: Hashable, Sendable {
   /// One picture.
   public struct VideoSlot: Hashable, Sendable {

@@ -31,7 +31,8 @@ public struct FrameRate: Hashable, Sendable, CustomStringConvertible {
     self.init(checkedNumerator: numerator, denominator: denominator)
   }
 
-  /// Reads `25`, `29.97` (taken as 30000/1001, like 23.976 and 59.94) or `30000/1001`; `nil` for anything else.
+  /// Reads `25`, `29.97` (taken as 30000/1001, like 23.976 and 59.94) or `30000/1001`; `nil` for anything
+  /// else.
   public init?(parsing text: String) {
     switch text {
     case "23.976", "23.98": self.init(24_000, over: 1001)

@@ -5,9 +5,10 @@ import SansIO
 
 /// Cuts H.264 byte streams into pictures that a viewer can be given one by one.
 ///
-/// A new access unit begins where ITU-T H.264 §7.4.1.2.3 and §7.4.1.2.4 let it begin: after the picture content of the one
-/// before, at a delimiter, a parameter set, supplemental information, or a slice that starts at the first macroblock.
-/// Streams with slices in arbitrary order are not cut rightly; no encoder of today makes them.
+/// A new access unit begins where ITU-T H.264 §7.4.1.2.3 and §7.4.1.2.4 let it begin: after the picture
+/// content of the one before, at a delimiter, a parameter set, supplemental information, or a slice that
+/// starts at the first macroblock. Streams with slices in arbitrary order are not cut rightly; no encoder of
+/// today makes them.
 public struct H264FileReader {
   /// No picture is larger; the same bound as that of the receiving side.
   public static let maximumFrameByteCount = 8 * 1024 * 1024
@@ -99,7 +100,8 @@ public struct H264FileReader {
     unit += [UInt8](copying: nalUnit)
   }
 
-  /// Ends the access unit. What has no picture content (parameter sets in front of the stream) goes to the next one.
+  /// Ends the access unit. What has no picture content (parameter sets in front of the stream) goes to the
+  /// next one.
   private mutating func finishFrame() throws(MediaFormatError) {
     guard hasPicture else { return }
     if frames.isEmpty && !isKeyFrame {
@@ -131,8 +133,8 @@ private struct ParameterSets {
   private var sequenceSets: [[UInt8]] = []
   private var pictureSets: [[UInt8]] = []
 
-  /// Keeps a set in place of an equal one; a set that changes its content is kept as well, after the older one, so
-  /// that the newer one wins in the decoder.
+  /// Keeps a set in place of an equal one; a set that changes its content is kept as well, after the older
+  /// one, so that the newer one wins in the decoder.
   mutating func remember(_ nalUnit: RawSpan) {
     let bytes = [UInt8](copying: nalUnit)
     if H264NALUnit.type(of: nalUnit) == .sequenceParameterSet {

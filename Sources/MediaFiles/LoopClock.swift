@@ -4,7 +4,8 @@ public import SansIO
 
 /// Walks over a clip's timeline: the next picture or packet of sound, in the order of their deadlines.
 ///
-/// Whoever plays the clip waits until ``nextDeadline``, takes ``next()``, sends, and repeats. It knows no clock.
+/// Whoever plays the clip waits until ``nextDeadline``, takes ``next()``, sends, and repeats. It knows no
+/// clock.
 public struct LoopClock: Sendable {
   /// What is due.
   public enum Slot: Hashable, Sendable {
@@ -36,8 +37,8 @@ public struct LoopClock: Sendable {
     keyFrameIndices = clip.video?.frames.indices.filter { clip.video?.frames[$0].isKeyFrame == true } ?? []
   }
 
-  /// What comes next, without taking it; `nil` only for a clip with nothing in it. Of two that are due together the
-  /// picture comes first.
+  /// What comes next, without taking it; `nil` only for a clip with nothing in it. Of two that are due
+  /// together the picture comes first.
   public var upcoming: Slot? {
     let video = timeline.hasVideo ? timeline.video(at: nextVideoIndex) : nil
     let audio = timeline.hasAudio ? timeline.audio(at: nextAudioIndex) : nil
@@ -59,9 +60,9 @@ public struct LoopClock: Sendable {
     return slot
   }
 
-  /// Leaves out everything that was due before `instant`, for a player that could not run (a suspended machine):
-  /// better a jump than a burst. Pictures go on at the next key frame, since those between cannot be decoded without
-  /// what was left out.
+  /// Leaves out everything that was due before `instant`, for a player that could not run (a suspended
+  /// machine): better a jump than a burst. Pictures go on at the next key frame, since those between cannot
+  /// be decoded without what was left out.
   ///
   /// - Returns: how many slots were left out.
   @discardableResult
@@ -85,7 +86,8 @@ public struct LoopClock: Sendable {
     return skipped
   }
 
-  /// The first slot from `index` on that shows a key frame. Frame 0 is one, so the next round has it at the latest.
+  /// The first slot from `index` on that shows a key frame. Frame 0 is one, so the next round has it at the
+  /// latest.
   private func keyFrameSlot(notBefore index: Int64) -> Int64 {
     let position = Int(index % Int64(frameCount))
     let round = index - Int64(position)

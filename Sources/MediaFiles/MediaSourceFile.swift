@@ -12,8 +12,8 @@ public enum MediaSourceFile {
   /// How many numbered files a folder may hold: an hour of pictures at 50 a second.
   public static let maximumNumberedFileCount = 180_000
 
-  /// Reads pictures: an H.264 Annex-B file, or a folder of `frame-0001.h264`, `frame-0002.h264` and so on, one access
-  /// unit each.
+  /// Reads pictures: an H.264 Annex-B file, or a folder of `frame-0001.h264`, `frame-0002.h264` and so on,
+  /// one access unit each.
   ///
   /// - Throws: one sentence that names the path.
   public static func video(at path: String, frameRate: FrameRate = .standard) throws(MediaFileError)
@@ -34,8 +34,8 @@ public enum MediaSourceFile {
     }
   }
 
-  /// Reads sound: an Ogg Opus file, or a folder of `sample-001.opus`, `sample-002.opus` and so on, one bare Opus packet
-  /// each.
+  /// Reads sound: an Ogg Opus file, or a folder of `sample-001.opus`, `sample-002.opus` and so on, one bare
+  /// Opus packet each.
   ///
   /// - Throws: one sentence that names the path.
   public static func audio(at path: String) throws(MediaFileError) -> AudioClip {

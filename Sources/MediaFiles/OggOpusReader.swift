@@ -5,10 +5,12 @@ import SansIO
 
 /// Reads Opus in Ogg (RFC 7845).
 ///
-/// All audio packets are taken as they are. The pre-skip and the end trimming of the container have no meaning in RTP,
-/// where a decoder plays every packet from its first sample on: the sound is late by the pre-skip, mostly 6.5 ms.
+/// All audio packets are taken as they are. The pre-skip and the end trimming of the container have no
+/// meaning in RTP, where a decoder plays every packet from its first sample on: the sound is late by the
+/// pre-skip, mostly 6.5 ms.
 public enum OggOpusReader {
-  /// The longest Opus packet that is sent: one frame at the highest rate (RFC 6716 §3.4), which still fits a datagram.
+  /// The longest Opus packet that is sent: one frame at the highest rate (RFC 6716 §3.4), which still fits a
+  /// datagram.
   public static let maximumPacketByteCount = 1275
 
   /// Reads a whole file.
@@ -60,7 +62,8 @@ public enum OggOpusReader {
 
 /// Opus packets that decode to silence.
 enum OpusSilence {
-  /// A packet of `ticks` / 48,000 s: CELT frames whose first symbol is the silence flag (RFC 6716 §4.3, table 56).
+  /// A packet of `ticks` / 48,000 s: CELT frames whose first symbol is the silence flag (RFC 6716 §4.3, table
+  /// 56).
   ///
   /// - Parameters:
   ///   - ticks: a duration that Opus has: a multiple of 120, at most 5,760.

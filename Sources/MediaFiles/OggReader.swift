@@ -6,8 +6,8 @@ import SansIO
 ///
 /// Every page's checksum is verified. Pages of other streams are stepped over.
 struct OggReader {
-  /// No packet is longer: more than any Opus packet and any reasonable comment header (RFC 7845 §5.2 advises to take
-  /// 61,440 bytes at least; a cover picture in the comments may need more).
+  /// No packet is longer: more than any Opus packet and any reasonable comment header (RFC 7845 §5.2 advises
+  /// to take 61,440 bytes at least; a cover picture in the comments may need more).
   static let maximumPacketByteCount = 16 * 1024 * 1024
 
   /// One page: what its header says, and where its body lies in the file.
@@ -30,7 +30,8 @@ struct OggReader {
   /// Whether the bytes start as an Ogg file does.
   static func isOgg(_ bytes: RawSpan) -> Bool { hasPrefix(bytes, "OggS") }
 
-  /// All complete packets of the first stream whose first packet starts with `magic`, or `nil` if there is none.
+  /// All complete packets of the first stream whose first packet starts with `magic`, or `nil` if there is
+  /// none.
   ///
   /// - Throws: `.damaged` at a broken page, with its offset; `.empty` never.
   static func packets(of bytes: RawSpan, whereFirstStartsWith magic: String) throws(MediaFormatError)
@@ -109,7 +110,8 @@ struct OggReader {
   }
 }
 
-/// The checksum of Ogg pages: CRC-32 with the polynomial 0x04c11db7, most significant bit first, from 0 (RFC 3533 §6).
+/// The checksum of Ogg pages: CRC-32 with the polynomial 0x04c11db7, most significant bit first, from 0 (RFC
+/// 3533 §6).
 enum OggChecksum {
   private static let table: [UInt32] = (0..<256).map { index in
     var value = UInt32(index) << 24

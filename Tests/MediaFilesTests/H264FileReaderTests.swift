@@ -5,8 +5,8 @@ import RTP
 import SansIO
 import Testing
 
-/// Small NAL units, made by hand. Slices begin with first_mb_in_slice 0 (`1`) and their type (P 0: `1`, B 1: `010`,
-/// I 7: `0001000`).
+/// Small NAL units, made by hand. Slices begin with first_mb_in_slice 0 (`1`) and their type (P 0: `1`, B 1:
+/// `010`, I 7: `0001000`).
 enum Unit {
   static let sps: [UInt8] = [0x67, 0x42, 0xc0, 0x1f, 0xda]
   static let pps: [UInt8] = [0x68, 0xce, 0x38, 0x80]
