@@ -105,7 +105,9 @@ async function fetchJSON(path) {
     .catch(() => { throw new Error("The server does not answer."); });
   const body = await response.json().catch(() => null);
   if (response.ok && body) return body;
-  throw new Error(body?.message ?? body?.Message ?? body?.error ?? `The server answered with status ${response.status}.`);
+  const error = new Error(body?.message ?? `The server answered with status ${response.status}.`);
+  error.type = body?.error; // the service's own error type
+  throw error;
 }
 
 async function refreshChannels() {
@@ -202,8 +204,9 @@ function fail(session, reason, kind = "error") {
   retryAfter(backOff());
 }
 
-/** The master answered with every m-line rejected: all places are taken. */
+/** All places are taken: the master rejected every m-line, or the service takes no more viewers. */
 function failFull(session) {
+  if (session.isOver) return;
   noteError("This camera is full.");
   endSession(session);
   const delay = Math.min(FULL_FIRST * 1.5 ** app.fullAnswers, FULL_LAST);
@@ -259,7 +262,9 @@ async function attempt() {
     openSocket(session, connection.url);
     await makeOffer(session);
   } catch (error) {
-    fail(session, error.message);
+    // The service has a limit of its own, beside the master's.
+    if (error.type === "ClientLimitExceededException") failFull(session);
+    else fail(session, error.message);
   }
 }
 
