@@ -20,13 +20,130 @@ let sansIO = common + [.strictMemorySafety(), .enableExperimentalFeature("Lifeti
 /// Settings of the modules that call C: borrowed spans in own types.
 let overC = common + [.enableExperimentalFeature("Lifetimes")]
 
+let nio = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
+let nioFoundation = Target.Dependency.product(name: "NIOFoundationEssentialsCompat", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let log = Target.Dependency.product(name: "Logging", package: "swift-log")
+
 let package = Package(
   name: "swift-kvs-webrtc",
+  products: [
+    .executable(name: "kvs-webrtc", targets: ["kvs-webrtc"]),
+    .library(name: "WebRTC", targets: ["WebRTC"]),
+    .library(name: "KinesisVideo", targets: ["KinesisVideo"]),
+    .library(name: "LocalKinesisVideo", targets: ["LocalKinesisVideo"]),
+    .library(name: "WebRTCTesting", targets: ["WebRTCTesting"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(
+      url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["CommandLineArguments"]),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+  ],
   targets: [
     // base
     .target(name: "SansIO", swiftSettings: sansIO),
 
+    // protocols
+    .target(name: "ICE", dependencies: ["SansIO", crypto], swiftSettings: sansIO),
+    .systemLibrary(
+      name: "COpenSSLHeaders", pkgConfig: "openssl",
+      providers: [.apt(["libssl-dev"]), .yum(["openssl-devel"])]),
+    .target(name: "COpenSSL", dependencies: ["COpenSSLHeaders"]),
+    .target(name: "DTLS", dependencies: ["SansIO", "COpenSSL"], swiftSettings: overC),
+    .target(name: "SRTP", dependencies: ["SansIO", "COpenSSL"], swiftSettings: overC),
+    .target(name: "SDP", dependencies: ["SansIO"], swiftSettings: sansIO),
+    .target(name: "RTP", dependencies: ["SansIO"], swiftSettings: sansIO),
+
+    // core
+    .target(
+      name: "WebRTCCore", dependencies: ["SansIO", "ICE", "DTLS", "SRTP", "SDP", "RTP"], swiftSettings: sansIO),
+
+    // network
+    .target(
+      name: "WebRTC",
+      dependencies: [
+        "SansIO", "ICE", "DTLS", "SDP", "RTP", "WebRTCCore", nio, nioPosix, log,
+      ],
+      swiftSettings: overC),
+
+    // service
+    .target(
+      name: "KinesisVideo",
+      dependencies: [
+        "SansIO", crypto, log, nio, nioPosix, nioHTTP1, nioWebSocket, nioSSL, nioFoundation,
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ],
+      swiftSettings: common),
+    .target(name: "CViewerPage", exclude: ["assets"]),
+    .target(
+      name: "LocalKinesisVideo",
+      dependencies: [
+        "SansIO", "KinesisVideo", "CViewerPage", crypto, log, nio, nioPosix, nioHTTP1, nioWebSocket,
+        nioFoundation,
+      ],
+      swiftSettings: common),
+
+    // media
+    .target(name: "CSampleClip", exclude: ["assets"]),
+    .target(name: "MediaFiles", dependencies: ["SansIO", "RTP", "CSampleClip"], swiftSettings: common),
+
+    // applications
+    .target(
+      name: "KVSApplications",
+      dependencies: [
+        "SansIO", "WebRTC", "WebRTCCore", "RTP", "SDP", "KinesisVideo", "LocalKinesisVideo", "MediaFiles",
+        nio, nioPosix, log,
+        .product(name: "Configuration", package: "swift-configuration"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: common),
+    .executableTarget(
+      name: "kvs-webrtc",
+      dependencies: [
+        "KVSApplications", log, .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: common),
+
+    // tests' product
+    .target(name: "CVirtualClock"),
+    .target(
+      name: "WebRTCTesting",
+      dependencies: ["SansIO", "WebRTCCore", "ICE", "DTLS", "RTP", "CVirtualClock"],
+      swiftSettings: overC),
+
     // tests
     .testTarget(name: "SansIOTests", dependencies: ["SansIO"], swiftSettings: common),
+    .testTarget(name: "ICETests", dependencies: ["ICE", "SansIO"], swiftSettings: common),
+    .testTarget(name: "DTLSTests", dependencies: ["DTLS", "SansIO", "WebRTCTesting"], swiftSettings: common),
+    .testTarget(name: "SRTPTests", dependencies: ["SRTP", "SansIO"], swiftSettings: common),
+    .testTarget(name: "SDPTests", dependencies: ["SDP", "SansIO"], swiftSettings: common),
+    .testTarget(name: "RTPTests", dependencies: ["RTP", "SansIO"], swiftSettings: common),
+    .testTarget(
+      name: "WebRTCCoreTests", dependencies: ["WebRTCCore", "SDP", "RTP", "SansIO"], swiftSettings: common),
+    .testTarget(
+      name: "SimulationTests",
+      dependencies: ["WebRTCTesting", "WebRTCCore", "ICE", "DTLS", "SDP", "RTP", "SansIO"],
+      swiftSettings: common),
+    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "WebRTCCore", "SansIO", "RTP", "SDP", nio, nioPosix],
+      swiftSettings: common),
+    .testTarget(
+      name: "KinesisVideoTests", dependencies: ["KinesisVideo", "SansIO"], resources: [],
+      swiftSettings: common),
+    .testTarget(
+      name: "LocalKinesisVideoTests", dependencies: ["LocalKinesisVideo", "KinesisVideo", "SansIO"],
+      swiftSettings: common),
+    .testTarget(name: "MediaFilesTests", dependencies: ["MediaFiles", "RTP", "SansIO"], swiftSettings: common),
+    .testTarget(name: "RepositoryTests", swiftSettings: common),
   ]
 )

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KinesisVideo
+public import Logging
+import UnixSignals
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// The version that `--version` prints.
+public enum ProgramVersion {
+  /// Semantic version of the whole package.
+  public static let current = "0.1.0"
+}
+
+/// What every program takes.
+public struct CommonFlags: Sendable {
+  var config: String?
+  var logLevel: String?
+  var readyFile: String?
+
+  /// Carries flags as they were typed.
+  public init(config: String?, logLevel: String?, readyFile: String?) {
+    self.config = config
+    self.logLevel = logLevel
+    self.readyFile = readyFile
+  }
+}
+
+/// Something that runs until it is cancelled.
+public protocol Program: Sendable {
+  /// Runs until the task is cancelled, then cleans up and returns.
+  func run() async throws
+}
+
+/// An error with an exit code of `sysexits.h`.
+struct ExitError: Error {
+  let message: String
+  let code: Int32
+
+  /// EX_UNAVAILABLE: something that the program needs is not there.
+  static let unavailable: Int32 = 69
+  /// EX_NOPERM: the service does not let us.
+  static let notPermitted: Int32 = 77
+  /// EX_USAGE.
+  static let usage: Int32 = 64
+}
+
+/// Runs a program as people expect it of a command: Ctrl-C ends it cleanly with 0, errors are one sentence.
+public enum ProgramRunner {
+  /// Makes the program, runs it until it ends or a signal asks it to, and exits the process.
+  public static func run(
+    flags: CommonFlags, _ make: (Settings, Logger) async throws -> any Program
+  ) async -> Never {
+    do {
+      let settings = try await Settings.load(configFile: flags.config)
+      let level = try LogSetup.level(settings, flag: flags.logLevel)
+      LogSetup.bootstrap()
+      var logger = Logger(label: "kvs-webrtc")
+      logger.logLevel = level
+      let program = try await make(settings, logger)
+      try await runUntilSignal(program, logger: logger)
+      exit(0)
+    } catch {
+      let told = exitError(for: error)
+      writeError(told.message)
+      exit(told.code)
+    }
+  }
+
+  private static func runUntilSignal(_ program: any Program, logger: Logger) async throws {
+    let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await program.run() }
+      group.addTask {
+        for await signal in signals {
+          logger.info("\(signal): ending")
+          return
+        }
+      }
+      try await group.next()
+      group.cancelAll()
+      do { try await group.waitForAll() } catch is CancellationError {}
+    }
+  }
+
+  private static func exitError(for error: any Error) -> ExitError {
+    switch error {
+    case let error as ExitError: error
+    case let error as UsageError: ExitError(message: error.description, code: ExitError.usage)
+    case let error as KinesisVideoError:
+      ExitError(
+        message: "\(error)",
+        code: error.kind == .credentials ? ExitError.notPermitted : ExitError.unavailable)
+    default: ExitError(message: "\(error)", code: 1)
+    }
+  }
+
+  private static func writeError(_ message: String) {
+    let bytes = Array("kvs-webrtc: \(message)\n".utf8)
+    _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+  }
+}
+
+/// Logs go to standard error, one line each with the time; what a person asked for goes to standard output.
+enum LogSetup {
+  static func bootstrap() {
+    LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
+  }
+
+  /// swift-log's names, or the numbers 1 to 7 of the C SDK.
+  static func level(_ settings: Settings, flag: String?) throws(UsageError) -> Logger.Level {
+    guard let text = settings.text(.logLevel, flag: flag) else { return .info }
+    let numbered: [String: Logger.Level] = [
+      "1": .trace, "2": .debug, "3": .info, "4": .warning, "5": .error, "6": .critical, "7": .critical,
+    ]
+    guard let level = Logger.Level(rawValue: text.lowercased()) ?? numbered[text] else {
+      throw .invalid(.logLevel, origin: Setting.logLevel.flag)
+    }
+    return level
+  }
+}

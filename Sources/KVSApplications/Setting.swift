@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A value that a user may give by flag, by environment variable or in a file of such variables.
+///
+/// A flag `--max-viewers` is also `KVS_WEBRTC_MAX_VIEWERS`; names that users of other tools know come after it.
+public struct Setting: Sendable {
+  /// The flag with its dashes.
+  public let flag: String
+  /// The names of environment variables, the first that is set wins.
+  public let environmentNames: [String]
+  /// What a value must look like, for error messages.
+  public let expectation: String
+
+  /// Describes a setting of the flag `--name`.
+  public init(_ name: String, aliases: [String] = [], expects expectation: String) {
+    flag = "--" + name
+    let own = "KVS_WEBRTC_" + name.uppercased().split(separator: "-").joined(separator: "_")
+    environmentNames = [own] + aliases
+    self.expectation = expectation
+  }
+}
+
+extension Setting {
+  /// The signaling channel.
+  public static let channel = Setting(
+    "channel", aliases: ["AWS_KVS_CHANNEL_NAME"], expects: "a channel name: letters, digits and _.-, 1 to 256")
+  /// Whether a missing channel is created.
+  public static let createChannel = Setting("create-channel", expects: "true or false")
+  /// Where the service's control plane is.
+  public static let endpointURL = Setting(
+    "endpoint-url", aliases: ["AWS_ENDPOINT_URL_KINESIS_VIDEO", "AWS_ENDPOINT_URL", "CONTROL_PLANE_URI"],
+    expects: "an http:// or https:// address")
+  /// The region.
+  public static let region = Setting(
+    "region", aliases: ["AWS_REGION", "AWS_DEFAULT_REGION"], expects: "a region such as us-west-2")
+  /// The access key.
+  public static let accessKey = Setting(
+    "access-key", aliases: ["AWS_ACCESS_KEY_ID"], expects: "an access key id")
+  /// The secret key.
+  public static let secretKey = Setting(
+    "secret-key", aliases: ["AWS_SECRET_ACCESS_KEY"], expects: "a secret access key")
+  /// The session token of temporary keys.
+  public static let sessionToken = Setting(
+    "session-token", aliases: ["AWS_SESSION_TOKEN"], expects: "a session token")
+  /// The video file or folder.
+  public static let video = Setting(
+    "video", expects: "an H.264 Annex-B file or a folder of numbered .h264 frames")
+  /// The audio file or folder.
+  public static let audio = Setting("audio", expects: "an Ogg Opus file or a folder of numbered .opus packets")
+  /// Pictures a second of an Annex-B file.
+  public static let framesPerSecond = Setting("fps", expects: "a whole number from 1 to 240")
+  /// How many viewers are served at once.
+  public static let maxViewers = Setting(
+    "max-viewers", aliases: ["AWS_MAX_VIEWER_NUM"], expects: "a whole number from 1 to 1000")
+  /// Whether the durations of each connection are printed.
+  public static let metrics = Setting("metrics", aliases: ["METRIC_PRINT_ENABLED"], expects: "true or false")
+  /// How much is logged.
+  public static let logLevel = Setting(
+    "log-level", aliases: ["AWS_KVS_LOG_LEVEL"],
+    expects: "trace, debug, info, notice, warning, error, critical, or 1 (verbose) to 7 (silent)")
+  /// Where the "ready" note goes.
+  public static let readyFile = Setting("ready-file", expects: "a path")
+  /// The address that a server listens on.
+  public static let host = Setting("host", expects: "an address of this host, or 0.0.0.0 for all")
+  /// The port that a server listens on.
+  public static let port = Setting("port", expects: "a port from 0 to 65535; 0 picks a free one")
+  /// Where the stand-in keeps its channels.
+  public static let dataDirectory = Setting("data-dir", expects: "a folder")
+}
+
+/// A mistake on the command line, in the environment or in a file: one sentence, exit code 64 (EX_USAGE).
+public struct UsageError: Error, CustomStringConvertible, Sendable {
+  /// What is wrong and what is expected.
+  public let description: String
+
+  /// Makes an error of one sentence.
+  public init(_ description: String) { self.description = description }
+
+  /// A setting that is needed and was not given.
+  public static func missing(_ setting: Setting) -> UsageError {
+    UsageError(
+      "\(setting.flag) (or \(setting.environmentNames.joined(separator: " or "))) is missing: "
+        + "give \(setting.expectation)")
+  }
+
+  /// A setting whose value cannot be used.
+  public static func invalid(_ setting: Setting, origin: String) -> UsageError {
+    UsageError("\(origin) is not valid: expected \(setting.expectation)")
+  }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Configuration
+import SystemPackage
+
+/// Where values come from: a flag, the environment, a file, a default, in this order.
+public struct Settings: Sendable {
+  private let environment: EnvironmentVariablesProvider
+  private let file: EnvironmentVariablesProvider?
+
+  /// Reads the process's environment and, when one is named, a file of `NAME=value` lines.
+  ///
+  /// - Throws: ``UsageError`` when the file cannot be read.
+  public static func load(configFile: String?) async throws(UsageError) -> Settings {
+    let environment = EnvironmentVariablesProvider()
+    let named = configFile ?? (try? environment.environmentValue(forName: "KVS_WEBRTC_CONFIG"))
+    guard let path = named else { return Settings(environment: environment, file: nil) }
+    do {
+      let file = try await EnvironmentVariablesProvider(environmentFilePath: FilePath(path))
+      return Settings(environment: environment, file: file)
+    } catch {
+      throw UsageError("--config \(path) cannot be read: expected a file of NAME=value lines")
+    }
+  }
+
+  /// Makes settings from given providers, for tests.
+  public init(environment: EnvironmentVariablesProvider, file: EnvironmentVariablesProvider? = nil) {
+    self.environment = environment
+    self.file = file
+  }
+
+  /// A value with the name of where it came from.
+  private struct Found {
+    let value: String
+    let origin: String
+  }
+
+  private func find(_ setting: Setting, flag: String?) -> Found? {
+    if let flag { return Found(value: flag, origin: setting.flag) }
+    for provider in [environment, file].compactMap({ $0 }) {
+      for name in setting.environmentNames {
+        if let value = try? provider.environmentValue(forName: name), !value.isEmpty {
+          return Found(value: value, origin: name)
+        }
+      }
+    }
+    return nil
+  }
+
+  /// A text, `nil` when it was given nowhere.
+  public func text(_ setting: Setting, flag: String? = nil) -> String? { find(setting, flag: flag)?.value }
+
+  /// A text that must be given.
+  public func requiredText(_ setting: Setting, flag: String? = nil) throws(UsageError) -> String {
+    guard let value = text(setting, flag: flag) else { throw .missing(setting) }
+    return value
+  }
+
+  /// A whole number in a range.
+  public func number(
+    _ setting: Setting, flag: String? = nil, in range: ClosedRange<Int>, default defaultValue: Int
+  ) throws(UsageError) -> Int {
+    guard let found = find(setting, flag: flag) else { return defaultValue }
+    guard let number = Int(found.value), range.contains(number) else {
+      throw .invalid(setting, origin: found.origin)
+    }
+    return number
+  }
+
+  /// A switch: a flag that is there, or 1/0, true/false, yes/no, on/off in the environment.
+  public func isOn(_ setting: Setting, flag: Bool) throws(UsageError) -> Bool {
+    if flag { return true }
+    guard let found = find(setting, flag: nil) else { return false }
+    switch found.value.lowercased() {
+    case "1", "true", "yes", "on": return true
+    case "0", "false", "no", "off": return false
+    default: throw .invalid(setting, origin: found.origin)
+    }
+  }
+}

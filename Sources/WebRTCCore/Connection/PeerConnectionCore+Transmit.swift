@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DTLS
+import ICE
+public import SansIO
+
+/// The way out: one function for each layer, the lowest first.
+extension PeerConnectionCore {
+  /// Writes the next datagrams into memory that the caller lends, 1,200 bytes at least and 12,000 to be quick.
+  ///
+  /// - Returns: where they go and how they are cut; `nil` when nothing is due now.
+  public mutating func pollTransmit(into out: inout OutputRawSpan, at now: Instant) -> Transmit? {
+    guard let transmit = pollLayers(into: &out, at: now) else { return nil }
+    traffic.packetsSent += UInt64(transmit.segmentCount)
+    traffic.bytesSent += UInt64(out.byteCount)
+    return transmit
+  }
+
+  private mutating func pollLayers(into out: inout OutputRawSpan, at now: Instant) -> Transmit? {
+    guard !isClosed else { return pollClosing(into: &out, at: now) }
+    if let check = ice.pollTransmit(into: &out, at: now) { return check }
+    // Nothing but checks leaves without consent (RFC 7675 §5.1).
+    guard let route = ice.sendRoute else { return nil }
+    if let handshake = pollDTLS(into: &out, on: route, at: now) { return handshake }
+    guard dtlsState == .connected else { return nil }
+    return pollMedia(into: &out, on: route, at: now)
+  }
+
+  private mutating func pollDTLS(
+    into out: inout OutputRawSpan, on route: Route, at now: Instant
+  ) -> Transmit? {
+    guard dtls != nil, dtls?.pollTransmit(into: &out, at: now) == true else { return nil }
+    return Transmit(route: route, segmentByteCount: out.byteCount)
+  }
+
+  private mutating func pollMedia(
+    into out: inout OutputRawSpan, on route: Route, at now: Instant
+  ) -> Transmit? {
+    guard let written = media.pollTransmit(into: &out, at: now) else { return nil }
+    takeMediaEvents()
+    return Transmit(
+      route: route, segmentByteCount: written.segmentByteCount, segmentCount: written.segmentCount)
+  }
+
+  /// After ``close(at:)``: the goodbyes, on the path that stood.
+  private mutating func pollClosing(into out: inout OutputRawSpan, at now: Instant) -> Transmit? {
+    guard let route = closingRoute else { return nil }
+    if let goodbye = pollMedia(into: &out, on: route, at: now) { return goodbye }
+    if let alert = pollDTLS(into: &out, on: route, at: now) { return alert }
+    closingRoute = nil
+    return nil
+  }
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DTLS
+import ICE
+public import RTP
+import SDP
+import SRTP
+public import SansIO
+
+/// The way in: datagrams, deadlines, and what follows from them.
+extension PeerConnectionCore {
+  /// Takes one datagram. Whatever is wrong with it, it is counted and dropped.
+  public mutating func receive(_ datagram: RawSpan, on route: Route, at now: Instant) {
+    guard !isClosed else { return }
+    traffic.packetsReceived += 1
+    traffic.bytesReceived += UInt64(datagram.byteCount)
+    switch PacketKind(datagram) {
+    case .stun:
+      ice.receive(datagram, on: route, at: now)
+      advance(at: now)
+    case .dtls: receiveDTLS(datagram, on: route, at: now)
+    case .rtp: receiveMedia(datagram, isRTCP: false, on: route, at: now)
+    case .rtcp: receiveMedia(datagram, isRTCP: true, on: route, at: now)
+    case .unknown: drops[.unknownKind] += 1
+    }
+  }
+
+  /// Does what is due at `now`.
+  public mutating func handleTimeout(at now: Instant) {
+    guard !isClosed else { return }
+    ice.handleTimeout(at: now)
+    dtls?.handleTimeout(at: now)
+    media.handleTimeout(at: now)
+    advance(at: now)
+    takeMediaEvents()
+  }
+
+  /// When ``handleTimeout(at:)`` wants to be called; it may change with every call.
+  public var nextDeadline: Instant? {
+    guard !isClosed else { return nil }
+    let deadline = Instant.earliest(ice.nextDeadline, media.nextDeadline)
+    switch dtls {
+    case .some(let transport): return Instant.earliest(deadline, transport.nextDeadline)
+    case .none: return deadline
+    }
+  }
+
+  /// Lets each layer follow from the one below: ICE's events, DTLS over a path that stands, keys for SRTP.
+  mutating func advance(at now: Instant) {
+    while let event = ice.pollEvent() {
+      switch event {
+      case .connectionStateChanged(let state): emit(.iceConnectionStateChanged(state))
+      case .selectedRouteChanged: break
+      }
+    }
+    if let roundTripTime = ice.roundTripTime { media.roundTripTime = roundTripTime }
+    startDTLSIfReady(at: now)
+    deliverHeldDTLS(at: now)
+    takeDTLSEvents(at: now)
+    updateConnectionState()
+  }
+
+  // MARK: DTLS
+
+  /// Starts the handshake in the very turn in which ICE finds a path (RFC 8842 §5).
+  private mutating func startDTLSIfReady(at now: Instant) {
+    guard dtlsState == .new, let session = descriptions.session, let role = session.localRole,
+      ice.sendRoute != nil
+    else { return }
+    do throws(DTLSError) {
+      var transport = try DTLSTransport(
+        context: configuration.dtls, certificate: configuration.certificate, role: role,
+        remoteFingerprints: session.remoteFingerprints, initialTimeout: firstDTLSTimeout)
+      transport.start(at: now)
+      dtls = consume transport
+      dtlsState = .connecting
+    } catch {
+      dtlsState = .failed
+    }
+  }
+
+  /// The handshake's first retransmission timer: two round trips, at least 50 ms, at most the 1 s of RFC 6347.
+  private var firstDTLSTimeout: TimeDelta {
+    let measured = (ice.roundTripTime ?? .milliseconds(100)) * 2
+    return min(max(measured, .milliseconds(50)), .seconds(1))
+  }
+
+  private mutating func receiveDTLS(_ datagram: RawSpan, on route: Route, at now: Instant) {
+    guard descriptions.session != nil else {
+      drops[.dtlsBeforeDescription] += 1
+      return
+    }
+    if ice.isValid(route), dtls != nil {
+      dtls?.receive(datagram, at: now)
+      takeDTLSEvents(at: now)
+      updateConnectionState()
+    } else if ice.isAuthenticated(route) {
+      if !heldDTLS.hold(datagram, on: route, at: now) { drops[.heldDTLSOverflow] += 1 }
+    } else {
+      drops[.dtlsFromUnauthenticatedAddress] += 1
+    }
+  }
+
+  private mutating func deliverHeldDTLS(at now: Instant) {
+    guard !heldDTLS.isEmpty, dtls != nil else { return }
+    for held in heldDTLS.take(at: now, where: { ice.isValid($0) }) {
+      dtls?.receive(held.bytes.rawSpan, at: now)
+    }
+  }
+
+  private mutating func takeDTLSEvents(at now: Instant) {
+    while dtls != nil, let event = dtls?.pollEvent() {
+      switch event {
+      case .connected(let connected): installKeys(connected, at: now)
+      case .failed: if dtlsState != .closed { dtlsState = .failed }
+      case .closed: closeByPeer(at: now)
+      }
+    }
+  }
+
+  private mutating func installKeys(_ connected: DTLSTransport.Connected, at now: Instant) {
+    guard let profile = SRTPProtectionProfile(rawValue: connected.srtpProfile) else {
+      dtlsState = .failed
+      return
+    }
+    do throws(SRTPError) {
+      let keys = try SRTPKeys.split(
+        connected.keyingMaterial, profile: profile, isClient: connected.role == .client)
+      media.install(
+        protector: try SRTPProtector(profile: profile, keys: keys.local),
+        unprotector: try SRTPUnprotector(profile: profile, keys: keys.remote), at: now)
+      dtlsInfo = connected
+      dtlsState = .connected
+      emit(.dtlsConnected)
+    } catch {
+      dtlsState = .failed
+    }
+  }
+
+  // MARK: Media
+
+  func configuredStreams(of session: NegotiatedSession) -> [NegotiatedMedia] {
+    session.media.filter { !$0.isRejected && $0.transceiverIndex != nil }
+  }
+
+  mutating func configureMedia(_ session: NegotiatedSession) {
+    for negotiated in configuredStreams(of: session) {
+      guard let index = negotiated.transceiverIndex, transceivers.indices.contains(index) else { continue }
+      media.configure(
+        transceivers[index], id: TransceiverID(rawValue: index), negotiated: negotiated)
+    }
+  }
+
+  private mutating func receiveMedia(
+    _ datagram: RawSpan, isRTCP: Bool, on route: Route, at now: Instant
+  ) {
+    guard ice.isValid(route) else {
+      drops[.mediaFromInvalidPath] += 1
+      return
+    }
+    guard dtlsState == .connected else {
+      drops[.mediaBeforeHandshake] += 1
+      return
+    }
+    if isRTCP {
+      media.receiveRTCP(datagram, at: now)
+    } else {
+      media.receiveRTP(datagram, at: now)
+    }
+    takeMediaEvents()
+  }
+
+  mutating func takeMediaEvents() {
+    while let event = media.pollEvent() {
+      switch event {
+      case .frame(let id, let frame): emit(.frameReceived(id, frame))
+      case .keyFrameRequested(let id): emit(.keyFrameRequested(id))
+      case .firstPacketSent(let id): emit(.firstPacketSent(id))
+      }
+    }
+  }
+
+  /// Queues a frame of a sending transceiver. Before the connection stands it is dropped.
+  ///
+  /// The frame object is shared: nothing of it is copied, whatever the number of connections that send it.
+  public mutating func send(_ frame: PacketizedFrame, on id: TransceiverID, at now: Instant) {
+    guard dtlsState == .connected, !isClosed else { return }
+    media.send(frame, on: id, at: now)
+  }
+
+  /// Asks the peer for a key frame (RFC 4585 §6.3.1), at most twice a second.
+  public mutating func requestKeyFrame(_ id: TransceiverID, at now: Instant) {
+    guard dtlsState == .connected else { return }
+    media.requestKeyFrame(id, at: now)
+  }
+
+  // MARK: States
+
+  mutating func updateConnectionState() {
+    guard connectionState != .closed, connectionState != .failed else { return }
+    let state = derivedConnectionState
+    guard state != connectionState else { return }
+    connectionState = state
+    emit(.connectionStateChanged(state))
+  }
+
+  /// W3C WebRTC §4.3.3.
+  private var derivedConnectionState: PeerConnectionState {
+    switch (ice.connectionState, dtlsState) {
+    case (.failed, _), (_, .failed): .failed
+    case (.disconnected, _): .disconnected
+    case (.new, .new), (.closed, _): .new
+    case (.connected, .connected), (.completed, .connected): .connected
+    default: .connecting
+    }
+  }
+
+  // MARK: Closing
+
+  /// Ends the connection: RTCP BYE and DTLS close_notify stand ready for ``pollTransmit(into:at:)``.
+  public mutating func close(at now: Instant) {
+    guard !isClosed else { return }
+    closingRoute = ice.sendRoute
+    media.close(at: now)
+    dtls?.close(at: now)
+    finishClosing()
+  }
+
+  private mutating func closeByPeer(at now: Instant) {
+    guard !isClosed else { return }
+    closingRoute = ice.sendRoute
+    dtls?.close(at: now)
+    finishClosing()
+  }
+
+  private mutating func finishClosing() {
+    ice.close()
+    dtlsState = .closed
+    signalingState = .closed
+    connectionState = .closed
+    emit(.iceConnectionStateChanged(.closed))
+    emit(.signalingStateChanged(.closed))
+    emit(.connectionStateChanged(.closed))
+  }
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import DTLS
+public import ICE
+public import RTP
+public import SDP
+public import SansIO
+
+/// One WebRTC connection without sockets, clocks or tasks: ICE, DTLS, SRTP, RTP and the offer/answer state.
+///
+/// Whoever drives it hands in datagrams, calls and the time, and after each of them drains
+/// ``pollTransmit(into:at:)`` and ``pollEvent()`` until both are empty and looks at ``nextDeadline`` once:
+///
+/// ```swift
+/// core.receive(datagram, on: route, at: now)       // or: core.handleTimeout(at: now), or any other call
+/// while let transmit = core.pollTransmit(into: &memory, at: now) { send(memory, transmit) }
+/// while let event = core.pollEvent() { … }
+/// schedule(core.nextDeadline)
+/// ```
+///
+/// The order of the protocols is fixed: no DTLS to or from a path that ICE did not validate, no SRTP before the
+/// handshake ended and the certificate's fingerprint matched the description (RFC 8827 §6.5).
+public struct PeerConnectionCore: ~Copyable {
+  /// What a connection is made with.
+  public struct Configuration: Sendable {
+    /// The shared OpenSSL context.
+    public var dtls: DTLSContext
+    /// Our certificate; one for each connection.
+    public var certificate: DTLSCertificate
+    /// Where identifiers and passwords come from.
+    public var random: RandomSource
+    /// The first four bytes of our STUN transaction ids, by which sockets that are shared tell peers apart.
+    public var transactionPrefix: UInt32
+    /// Unix time in nanoseconds at ``Instant/zero`` (for NTP timestamps in sender reports).
+    public var wallClockNanosecondsAtZero: Int64
+    /// The canonical name in RTCP; `nil` picks a random one (RFC 7022).
+    public var cname: String?
+    /// ICE timings.
+    public var ice = ICEAgent.Configuration()
+    /// Whether an offered m-line for which no transceiver was added gets one that receives.
+    public var acceptsUnsolicitedMedia = true
+    /// Bits per second at which media leaves at most.
+    public var pacingRateBitsPerSecond: Int64 = 25_000_000
+
+    /// Makes a configuration; everything else has a default.
+    public init(
+      dtls: DTLSContext, certificate: DTLSCertificate, random: RandomSource, transactionPrefix: UInt32,
+      wallClockNanosecondsAtZero: Int64
+    ) {
+      self.dtls = dtls
+      self.certificate = certificate
+      self.random = random
+      self.transactionPrefix = transactionPrefix
+      self.wallClockNanosecondsAtZero = wallClockNanosecondsAtZero
+    }
+  }
+
+  /// What a connection tells its application.
+  public enum Event: Sendable {
+    /// Offer and answer moved on.
+    case signalingStateChanged(SignalingState)
+    /// ICE moved on.
+    case iceConnectionStateChanged(ICEConnectionState)
+    /// The connection as a whole moved on.
+    case connectionStateChanged(PeerConnectionState)
+    /// A candidate that the peer does not know from the description yet.
+    case localCandidate(ICECandidateInit)
+    /// No more candidates will follow.
+    case endOfLocalCandidates
+    /// An offer brought an m-line for which a receiving transceiver was made.
+    case transceiverAdded(TransceiverID)
+    /// A whole frame arrived.
+    case frameReceived(TransceiverID, MediaFrame)
+    /// The peer wants a key frame (PLI or FIR), at most twice a second.
+    case keyFrameRequested(TransceiverID)
+    /// A transceiver was added that the peer does not know of.
+    case negotiationNeeded
+    /// The first packet of a transceiver's stream left.
+    case firstPacketSent(TransceiverID)
+    /// The DTLS handshake ended well.
+    case dtlsConnected
+  }
+
+  /// Events that wait for the application at most; frames are dropped beyond it.
+  static let eventsMax = 1024
+
+  let configuration: Configuration
+  var random: RandomSource
+  let cname: String
+  let sessionID: UInt64
+  var sessionVersion: UInt64 = 1
+
+  var ice: ICEAgent
+  var dtls: DTLSTransport?
+  var dtlsState = DTLSState.new
+  var dtlsInfo: DTLSTransport.Connected?
+  var heldDTLS = HeldDatagrams()
+  var media: MediaTransport
+
+  var transceivers: [Transceiver] = []
+  var descriptions = Descriptions()
+  var localCandidates: [ICECandidate] = []
+  var earlyCandidates: [ICECandidateInit] = []
+
+  var events = BoundedQueue<Event>(capacity: eventsMax)
+  var drops = DropCounters<PacketDropCause>()
+  var traffic = TrafficCounters()
+  var closingRoute: Route?
+
+  /// Offer and answer.
+  public internal(set) var signalingState = SignalingState.stable
+  /// ICE and DTLS together.
+  public internal(set) var connectionState = PeerConnectionState.new
+
+  /// Makes a connection that has not begun.
+  public init(configuration: Configuration, at now: Instant) {
+    self.configuration = configuration
+    var random = configuration.random
+    cname = configuration.cname ?? String(random.next(), radix: 36)
+    // RFC 8829 §5.2.1: 63 bits, the top one clear.
+    sessionID = random.next() >> 1
+    var iceConfiguration = configuration.ice
+    iceConfiguration.transactionPrefix = configuration.transactionPrefix
+    ice = ICEAgent(role: .controlled, configuration: iceConfiguration, random: random.split())
+    dtls = nil
+    media = MediaTransport(
+      cname: cname, pacingRateBitsPerSecond: configuration.pacingRateBitsPerSecond,
+      wallClockNanosecondsAtZero: configuration.wallClockNanosecondsAtZero, random: random.split())
+    self.random = random
+  }
+
+  /// Where the DTLS transport stands (W3C WebRTC §5.5.1).
+  enum DTLSState: String {
+    case new, connecting, connected, closed, failed
+  }
+
+  /// Datagrams and bytes in both directions.
+  struct TrafficCounters {
+    var packetsSent: UInt64 = 0
+    var bytesSent: UInt64 = 0
+    var packetsReceived: UInt64 = 0
+    var bytesReceived: UInt64 = 0
+  }
+
+  /// Our ICE user name fragment: what the peer's checks name us by.
+  public var localUsernameFragment: String { ice.localCredentials.usernameFragment }
+  /// The first four bytes of our STUN transaction ids.
+  public var transactionPrefix: UInt32 { configuration.transactionPrefix }
+  /// Where ICE stands.
+  public var iceConnectionState: ICEConnectionState { ice.connectionState }
+  /// Whether ``close(at:)`` was called or the peer closed.
+  public var isClosed: Bool { connectionState == .closed }
+  /// The path that media takes now, `nil` without one.
+  public var selectedRoute: Route? { ice.selectedRoute }
+  /// Whether an authenticated connectivity check of this peer came by this route.
+  public func isAuthenticated(_ route: Route) -> Bool { ice.isAuthenticated(route) }
+  /// What was dropped, by cause.
+  public var dropCounters: DropCounters<PacketDropCause> { drops }
+
+  // MARK: Transceivers
+
+  /// Adds a sender and receiver of one kind; an offer is needed before the peer knows of it.
+  public mutating func addTransceiver(_ kind: MediaKind, _ parameters: TransceiverInit) -> TransceiverID {
+    let id = appendTransceiver(kind, parameters)
+    emit(.negotiationNeeded)
+    return id
+  }
+
+  mutating func appendTransceiver(_ kind: MediaKind, _ parameters: TransceiverInit) -> TransceiverID {
+    transceivers.append(
+      Transceiver(
+        kind: kind, parameters: parameters, ssrc: makeSSRC(), rtxSSRC: makeSSRC(), mid: nil, negotiated: nil))
+    return TransceiverID(rawValue: transceivers.count - 1)
+  }
+
+  private mutating func makeSSRC() -> UInt32 {
+    while true {
+      let candidate = UInt32(truncatingIfNeeded: random.next())
+      let isTaken = transceivers.contains { $0.ssrc == candidate || $0.rtxSSRC == candidate }
+      if candidate != 0, !isTaken { return candidate }
+    }
+  }
+
+  /// How many transceivers there are; their ids are the positions from 0.
+  public var transceiverCount: Int { transceivers.count }
+
+  /// The kind of a transceiver.
+  public func kind(of id: TransceiverID) -> MediaKind? {
+    transceivers.indices.contains(id.rawValue) ? transceivers[id.rawValue].kind : nil
+  }
+
+  /// What was agreed on for a transceiver, `nil` before the first exchange.
+  public func negotiatedMedia(of id: TransceiverID) -> NegotiatedMedia? {
+    transceivers.indices.contains(id.rawValue) ? transceivers[id.rawValue].negotiated : nil
+  }
+
+  // MARK: Events
+
+  mutating func emit(_ event: Event) {
+    if !events.append(event) { drops[.eventOverflow] += 1 }
+  }
+
+  /// The oldest event that was not taken yet.
+  public mutating func pollEvent() -> Event? { events.popFirst() }
+}

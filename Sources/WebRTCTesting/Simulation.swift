@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DTLS
+public import SansIO
+public import WebRTCCore
+
+/// Two connections of ours, a network between them and one virtual clock: whole calls without a socket or a sleep.
+///
+/// Time jumps from one event to the next: the arrival of a datagram, a deadline of either core, an action that a
+/// test scheduled. The same seed gives the same run.
+public final class Simulation {
+  /// The virtual time.
+  public private(set) var now = Instant.zero
+  /// What lies between the peers.
+  public var network: SimulatedNetwork
+  /// The peer that offers.
+  public let offerer: SimulatedPeer
+  /// The peer that answers.
+  public let answerer: SimulatedPeer
+  /// How long a message of the signaling service takes.
+  public var signalingDelay = TimeDelta.milliseconds(20)
+  /// The seed of this run, for messages of failing tests.
+  public let seed: UInt64
+
+  private var actions: [(at: Instant, order: Int, body: (Simulation) -> Void)] = []
+  private var nextAction = 0
+
+  /// Events that one run handles at most: a run that never comes to rest is a fault, not a long test.
+  public static let stepsMax = 2_000_000
+
+  /// Makes two peers, each with the given addresses.
+  public init(
+    seed: UInt64, conditions: LinkConditions = LinkConditions(),
+    offererAddresses: [TransportAddress] = [.simulated(host: 1)],
+    answererAddresses: [TransportAddress] = [.simulated(host: 2)],
+    configureOfferer: (inout PeerConnectionCore.Configuration) -> Void = { _ in },
+    configureAnswerer: (inout PeerConnectionCore.Configuration) -> Void = { _ in }
+  ) throws {
+    VirtualClock.install()
+    self.seed = seed
+    network = SimulatedNetwork(conditions: conditions, seed: seed &* 3 &+ 1)
+    let dtls = try DTLSContext(simulationSeed: seed)
+    offerer = try SimulatedPeer(
+      addresses: offererAddresses, dtls: dtls, seed: seed &* 5 &+ 2, at: now, configure: configureOfferer)
+    answerer = try SimulatedPeer(
+      addresses: answererAddresses, dtls: dtls, seed: seed &* 7 &+ 3, at: now, configure: configureAnswerer)
+  }
+
+  /// Lets something happen at a later time.
+  public func schedule(after delay: TimeDelta, _ body: @escaping (Simulation) -> Void) {
+    actions.append((now + delay, nextAction, body))
+    nextAction += 1
+  }
+
+  /// Carries offer and answer over the simulated signaling service, each taking ``signalingDelay``.
+  ///
+  /// - Parameter alteringAnswer: what the service does to the answer's text; for attacks.
+  public func negotiate(
+    alteringOffer: @escaping (String) -> String = { $0 },
+    alteringAnswer: @escaping (String) -> String = { $0 }
+  ) throws {
+    let offer = try offerer.core.createOffer(at: now)
+    try offerer.core.setLocalDescription(offer, at: now)
+    drain()
+    schedule(after: signalingDelay) { run in
+      do {
+        let received = SessionDescriptionInit(type: .offer, sdp: alteringOffer(offer.sdp))
+        try run.answerer.core.setRemoteDescription(received, at: run.now)
+        let answer = try run.answerer.core.createAnswer(at: run.now)
+        try run.answerer.core.setLocalDescription(answer, at: run.now)
+        run.schedule(after: run.signalingDelay) { run in
+          let received = SessionDescriptionInit(type: .answer, sdp: alteringAnswer(answer.sdp))
+          do { try run.offerer.core.setRemoteDescription(received, at: run.now) } catch {
+            run.negotiationError = error
+          }
+        }
+      } catch {
+        run.negotiationError = error
+      }
+    }
+  }
+
+  /// What a description was refused for, if one was.
+  public private(set) var negotiationError: (any Error)?
+
+  /// Runs until `condition` holds after a step, at most until `limit` from now.
+  ///
+  /// - Returns: whether the condition held.
+  @discardableResult
+  public func run(
+    atMost limit: TimeDelta, until condition: (Simulation) -> Bool = { _ in false }
+  ) -> Bool {
+    let end = now + limit
+    drain()
+    for _ in 0..<Self.stepsMax {
+      if condition(self) { return true }
+      guard let next = nextEvent, next <= end else { break }
+      now = max(now, next)
+      step()
+    }
+    if !condition(self) { now = max(now, end) }
+    return condition(self)
+  }
+
+  private var nextEvent: Instant? {
+    var next = Instant.earliest(network.nextArrival, actions.map(\.at).min())
+    next = Instant.earliest(next, offerer.core.nextDeadline)
+    return Instant.earliest(next, answerer.core.nextDeadline)
+  }
+
+  private func step() {
+    while let index = actions.indices.filter({ actions[$0].at <= now }).min(by: { actions[$0].order < actions[$1].order }) {
+      actions.remove(at: index).body(self)
+      drain()
+    }
+    while let delivery = network.receive(at: now) {
+      deliver(delivery)
+      drain()
+    }
+    for peer in [offerer, answerer] {
+      if let deadline = peer.core.nextDeadline, deadline <= now { peer.core.handleTimeout(at: now) }
+    }
+    drain()
+  }
+
+  private func deliver(_ delivery: SimulatedNetwork.Delivery) {
+    for peer in [offerer, answerer] {
+      guard let socket = peer.socket(at: delivery.destination) else { continue }
+      let route = Route(receivedOn: socket, from: delivery.source)
+      peer.core.receive(delivery.bytes.rawSpan, on: route, at: now)
+    }
+  }
+
+  private func drain() {
+    offerer.drain(into: &network, at: now)
+    answerer.drain(into: &network, at: now)
+    carryCandidates(from: offerer, to: answerer)
+    carryCandidates(from: answerer, to: offerer)
+  }
+
+  private func carryCandidates(from source: SimulatedPeer, to destination: SimulatedPeer) {
+    for candidate in source.trickled {
+      schedule(after: signalingDelay) { run in
+        try? destination.core.addICECandidate(candidate, at: run.now)
+      }
+    }
+    source.trickled = []
+  }
+
+  /// Whether both sides are connected.
+  public var isConnected: Bool {
+    offerer.connectionState == .connected && answerer.connectionState == .connected
+  }
+}
+
+extension TransportAddress {
+  /// 198.18.0.`host`, port 5000: from the block for tests of networks (RFC 2544).
+  public static func simulated(host: UInt8, port: UInt16 = 5000) -> TransportAddress {
+    TransportAddress(ip: IPAddress(ipv4: 0xc612_0000 | UInt32(host)), port: port)
+  }
+
+  /// 2001:db8::`host`, port 5000 (RFC 3849).
+  public static func simulatedIPv6(host: UInt8, port: UInt16 = 5000) -> TransportAddress {
+    TransportAddress(ip: IPAddress(ipv6High: 0x2001_0db8_0000_0000, low: UInt64(host)), port: port)
+  }
+}

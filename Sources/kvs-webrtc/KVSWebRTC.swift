@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import KVSApplications
+
+/// The one program of the project; its subcommands are what one can do with it.
+@main
+struct KVSWebRTC: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "kvs-webrtc",
+    abstract: "Cameras of Linux devices in people's browsers, through Amazon Kinesis Video Streams.",
+    discussion: """
+      Every option may also be given by an environment variable (--max-viewers is KVS_WEBRTC_MAX_VIEWERS) or by
+      the same line in a file that --config names. The usual AWS variables work: AWS_ACCESS_KEY_ID,
+      AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL, AWS_KVS_CHANNEL_NAME.
+
+      Begin with: kvs-webrtc demo
+      """,
+    version: ProgramVersion.current,
+    subcommands: [DemoCommand.self, LocalCommand.self, MasterCommand.self])
+}
+
+/// What every subcommand takes.
+struct CommonOptions: ParsableArguments {
+  @Option(help: "A file of NAME=value lines, read after flags and environment.")
+  var config: String?
+
+  @Option(help: "trace, debug, info, notice, warning, error or critical. (default: info)")
+  var logLevel: String?
+
+  @Option(help: "Write a small JSON file here once the program is ready.")
+  var readyFile: String?
+
+  var flags: CommonFlags { CommonFlags(config: config, logLevel: logLevel, readyFile: readyFile) }
+}
+
+struct DemoCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "demo", abstract: "Everything at once: a local service, a camera that plays a clip, a page.",
+    version: ProgramVersion.current)
+
+  @Option(help: "The address to listen on; 0.0.0.0 lets phones on the network watch. (default: 127.0.0.1)")
+  var host: String?
+
+  @Option(help: "The port of page and service; 0 picks a free one. (default: 8080)")
+  var port: String?
+
+  @Option(help: "Viewers served at once. (default: 10)")
+  var maxViewers: String?
+
+  @Flag(help: "Print the durations of each connection's steps when it ends.")
+  var metrics = false
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    await ProgramRunner.run(flags: common.flags) { settings, logger in
+      try await DemoProgram(
+        flags: DemoFlags(
+          host: host, port: port, maxViewers: maxViewers, metrics: metrics, readyFile: common.readyFile),
+        settings: settings, logger: logger)
+    }
+  }
+}
+
+struct LocalCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "local", abstract: "A local stand-in of the Kinesis Video service, with a viewer page.",
+    version: ProgramVersion.current)
+
+  @Option(help: "The address to listen on. (default: 127.0.0.1)")
+  var host: String?
+
+  @Option(help: "The port; 0 picks a free one. (default: 8080)")
+  var port: String?
+
+  @Option(help: "Keep channels in this folder over restarts. (default: in memory)")
+  var dataDir: String?
+
+  @Option(help: "The region that the stand-in plays. (default: us-west-2)")
+  var region: String?
+
+  @Option(help: "The access key that it accepts. (default: local)")
+  var accessKey: String?
+
+  @Option(help: "The secret key that it accepts. (default: local-secret)")
+  var secretKey: String?
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    await ProgramRunner.run(flags: common.flags) { settings, logger in
+      try await LocalProgram(
+        flags: LocalFlags(
+          host: host, port: port, dataDirectory: dataDir, region: region, accessKey: accessKey,
+          secretKey: secretKey, readyFile: common.readyFile),
+        settings: settings, logger: logger)
+    }
+  }
+}
+
+struct MasterCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "master", abstract: "Send a clip to every viewer of a channel.",
+    version: ProgramVersion.current)
+
+  @Option(help: "The signaling channel (also AWS_KVS_CHANNEL_NAME).")
+  var channel: String?
+
+  @Flag(help: "Create the channel when it does not exist.")
+  var createChannel = false
+
+  @Option(help: "The service's address, for example that of a local stand-in (also AWS_ENDPOINT_URL).")
+  var endpointUrl: String?
+
+  @Option(help: "The region (also AWS_REGION). (default: us-west-2)")
+  var region: String?
+
+  @Option(help: "H.264 in Annex-B, or a folder of numbered .h264 frames. (default: the sample clip)")
+  var video: String?
+
+  @Option(help: "Opus in Ogg, or a folder of numbered .opus packets. (default: the sample clip)")
+  var audio: String?
+
+  @Option(help: "Pictures a second of --video. (default: 25)")
+  var fps: String?
+
+  @Option(help: "Viewers served at once. (default: 10)")
+  var maxViewers: String?
+
+  @Flag(help: "Print the durations of each connection's steps when it ends.")
+  var metrics = false
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    await ProgramRunner.run(flags: common.flags) { settings, logger in
+      try await MasterProgram(
+        flags: MasterFlags(
+          channel: channel, createChannel: createChannel, endpointURL: endpointUrl, region: region,
+          video: video, audio: audio, framesPerSecond: fps, maxViewers: maxViewers, metrics: metrics,
+          readyFile: common.readyFile),
+        settings: settings, logger: logger)
+    }
+  }
+}

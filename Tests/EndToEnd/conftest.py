@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures: a stand-in of the service for the whole run, masters and browsers for each test."""
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from programs import ACCESS_KEY, SECRET_KEY, Program
+
+CHROMIUM = "/usr/bin/chromium"
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("programs")
+
+
+@pytest.fixture(scope="session")
+def service(folder):
+    """The stand-in on a free port; gives what its ready file says."""
+    program = Program(
+        folder, "local", "local", "--port", "0", "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY)
+    try:
+        yield program.ready()
+    finally:
+        program.end()
+
+
+@pytest.fixture
+def start_master(folder, service, request):
+    """Starts masters and ends those that the test left running."""
+    running = []
+
+    def start(channel, *arguments, wait=True):
+        name = f"master-{request.node.name}-{len(running)}"
+        program = Program(
+            folder, name, "master", "--channel", channel, "--create-channel", "--endpoint-url", service["http"],
+            "--region", service["region"], *arguments)
+        running.append(program)
+        if wait:
+            assert program.ready()["state"] == "connected"
+        return program
+
+    yield start
+    for program in running:
+        program.end()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_viewer(chromium, service):
+    """Opens the viewer page, each in a browser profile of its own."""
+    contexts = []
+
+    def open_page(channel=None):
+        context = chromium.new_context(viewport={"width": 1280, "height": 800})
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(service["page"] + (f"?channel={channel}" if channel else ""))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
