@@ -169,7 +169,10 @@ extension ICEAgent {
       .username, "\(remoteCredentials.usernameFragment):\(localCredentials.usernameFragment)")
     builder.append(.priority, priority)
     builder.append(role == .controlling ? .iceControlling : .iceControlled, tieBreaker)
-    if purpose == .nomination { builder.append(.useCandidate, []) }
+    // Consent checks of the selected pair repeat the nomination, as Chromium's do: a peer that missed it or follows
+    // another pair comes round.
+    let nominates = purpose == .nomination || (purpose == .consent && pair.isNominated)
+    if nominates, role == .controlling { builder.append(.useCandidate, []) }
     builder.appendIntegrity(with: remoteKey)
     builder.appendFingerprint()
     enqueue(builder.bytes, on: pair.route)
