@@ -24,7 +24,8 @@ struct CheckInFlight: Sendable {
 
 /// A local and a remote candidate, what checks found out about the path between them, and its consent.
 ///
-/// With one component and bundled media its route names it: our socket and the peer's address (RFC 8445 §6.1.2).
+/// With one component and bundled media its route names it: our socket and the peer's address (RFC 8445
+/// §6.1.2).
 struct CandidatePair: Sendable {
   /// The states of RFC 8445 §6.1.2.6.
   enum State: Sendable {

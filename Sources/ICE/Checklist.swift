@@ -18,8 +18,8 @@ struct Checklist: Sendable {
     _modify { yield &pairs[index] }
   }
 
-  /// Adds a pair and says whether there was room; a pair that was never checked or is long dead makes room for a
-  /// better one. Its route must not be on the list.
+  /// Adds a pair and says whether there was room; a pair that was never checked or is long dead makes room
+  /// for a better one. Its route must not be on the list.
   mutating func insert(_ pair: CandidatePair, keeping kept: Route?, at now: Instant) -> Bool {
     if pairs.count >= ICELimits.candidatePairsMax {
       guard let victim = leastUseful(than: pair, keeping: kept, at: now) else { return false }
@@ -45,8 +45,8 @@ struct Checklist: Sendable {
     }
   }
 
-  /// How long a pair out of use keeps its place: longer than any check lasts, so that making room never lets a
-  /// peer draw more requests than the pairs of one check's duration.
+  /// How long a pair out of use keeps its place: longer than any check lasts, so that making room never lets
+  /// a peer draw more requests than the pairs of one check's duration.
   private static let idleTime = TimeDelta.seconds(60)
 
   mutating func remove(at index: Int) {
@@ -77,9 +77,6 @@ struct Checklist: Sendable {
     if !triggered.contains(route) { triggered.append(route) }
   }
 
-  /// Whether the pair waits for a triggered check.
-  func isTriggered(_ route: Route) -> Bool { triggered.contains(route) }
-
   /// Takes the pair that has waited longest for a triggered check.
   mutating func popTriggered() -> Int? {
     while !triggered.isEmpty {
@@ -107,11 +104,12 @@ struct Checklist: Sendable {
     }
   }
 
-  /// The pair that an ordinary check is for: the best waiting one, else the best frozen one of a foundation that
-  /// is not being checked, else the best frozen one (RFC 8445 §6.1.4.2).
+  /// The pair that an ordinary check is for: the best waiting one, else the best frozen one of a foundation
+  /// that is not being checked, else the best frozen one (RFC 8445 §6.1.4.2).
   ///
-  /// The RFC would leave the last kind frozen until its foundation's check has failed, which takes 39.5 s. With
-  /// one checklist freezing is but an order, and the pace bounds what is sent: nothing waits while we are idle.
+  /// The RFC would leave the last kind frozen until its foundation's check has failed, which takes 39.5 s.
+  /// With one checklist freezing is but an order, and the pace bounds what is sent: nothing waits while we
+  /// are idle.
   func nextOrdinary() -> Int? {
     if let index = pairs.firstIndex(where: \.isWaiting) { return index }
     guard let frozen = pairs.firstIndex(where: \.isFrozen) else { return nil }

@@ -43,8 +43,8 @@ extension ICEAgent {
     return String(nextFoundation)
   }
 
-  /// Forgets a socket that is gone and all pairs on it. Where that costs the connection, others are tried until
-  /// patience ends.
+  /// Forgets a socket that is gone and all pairs on it. Where that costs the connection, others are tried
+  /// until patience ends.
   public mutating func removeLocalSocket(id: UInt32, at now: Instant) {
     localCandidates.removeAll { $0.socket.id == id }
     reflexiveLocalCandidates.removeAll { $0.socket.id == id }
@@ -65,8 +65,8 @@ extension ICEAgent {
     updateState()
   }
 
-  /// Takes the peer's user fragment and password from its description. Checks that came before are followed by our
-  /// own at once.
+  /// Takes the peer's user fragment and password from its description. Checks that came before are followed
+  /// by our own at once.
   public mutating func setRemoteCredentials(_ credentials: ICECredentials, at now: Instant) {
     guard credentials.areUsable else {
       drops[.invalidCredentials] += 1
@@ -102,8 +102,8 @@ extension ICEAgent {
     updateState()
   }
 
-  /// The peer has no more candidates: once all checks are done the connection is completed or, after patience,
-  /// failed.
+  /// The peer has no more candidates: once all checks are done the connection is completed or, after
+  /// patience, failed.
   public mutating func setEndOfRemoteCandidates(at now: Instant) {
     hasAllRemoteCandidates = true
     updateState()
@@ -145,8 +145,8 @@ extension ICEAgent {
     return true
   }
 
-  /// Adds the pair of two candidates to the checklist where data can be sent between them and no pair of the same
-  /// base and address exists (RFC 8445 §6.1.2.2, §6.1.2.4).
+  /// Adds the pair of two candidates to the checklist where data can be sent between them and no pair of the
+  /// same base and address exists (RFC 8445 §6.1.2.2, §6.1.2.4).
   mutating func formPair(_ local: LocalCandidate, _ remote: ICECandidate, at now: Instant) {
     guard let address = remote.address, let route = Route(sendingFrom: local.socket, to: address),
       checklist.index(of: route) == nil
@@ -173,8 +173,8 @@ extension ICEAgent {
 }
 
 extension TransportAddress {
-  /// Whether a description may make us send checks there: a unicast address and no port of a well-known service,
-  /// as browsers hold it (80 and 443 at public addresses are where relays listen).
+  /// Whether a description may make us send checks there: a unicast address and no port of a well-known
+  /// service, as browsers hold it (80 and 443 at public addresses are where relays listen).
   var mayBeChecked: Bool {
     guard port != 0, !ip.isUnspecified, !ip.isMulticastOrBroadcast, !ip.isIPv4Mapped else { return false }
     return port >= 1024 || ((port == 80 || port == 443) && !ip.isPrivate)

@@ -34,7 +34,8 @@ extension ICEAgent {
     timers[.check] = next
   }
 
-  /// Sends a triggered check, else a repetition that is due, else an ordinary check; returns whether one was sent.
+  /// Sends a triggered check, else a repetition that is due, else an ordinary check; returns whether one was
+  /// sent.
   private mutating func sendNextCheck(at now: Instant) -> Bool {
     while let index = checklist.popTriggered() {
       guard !checklist[index].isValid else { continue }
@@ -96,8 +97,8 @@ extension ICEAgent {
     sendRequest(check.id, on: index, isNomination ? .nomination : .check, at: now)
   }
 
-  /// Sends the check with USE-CANDIDATE of the pair that was chosen (RFC 8445 §8.1.1). It does not wait for the pace:
-  /// its pair has answered already.
+  /// Sends the check with USE-CANDIDATE of the pair that was chosen (RFC 8445 §8.1.1). It does not wait for
+  /// the pace: its pair has answered already.
   private mutating func sendWantedNomination(at now: Instant) {
     for index in checklist.pairs.indices {
       guard case .wanted = checklist[index].nomination else { continue }
@@ -111,8 +112,8 @@ extension ICEAgent {
     }
   }
 
-  /// How long the response to the `count`th request is waited for: RFC 8445 §14.3's time-out for the first, then
-  /// doubled, 16 times it for the last (RFC 8489 §6.2.1).
+  /// How long the response to the `count`th request is waited for: RFC 8445 §14.3's time-out for the first,
+  /// then doubled, 16 times it for the last (RFC 8489 §6.2.1).
   private func retransmissionTimeout(count: Int) -> (delta: TimeDelta, isLast: Bool) {
     let pending = checklist.pairs.count { $0.isWaiting || $0.isInProgress }
     let paced = currentCheckInterval.nanoseconds &* Int64(pending)
@@ -169,8 +170,8 @@ extension ICEAgent {
       .username, "\(remoteCredentials.usernameFragment):\(localCredentials.usernameFragment)")
     builder.append(.priority, priority)
     builder.append(role == .controlling ? .iceControlling : .iceControlled, tieBreaker)
-    // Consent checks of the selected pair repeat the nomination, as Chromium's do: a peer that missed it or follows
-    // another pair comes round.
+    // Consent checks of the selected pair repeat the nomination, as Chromium's do: a peer that missed it or
+    // follows another pair comes round.
     let nominates = purpose == .nomination || (purpose == .consent && pair.isNominated)
     if nominates, role == .controlling { builder.append(.useCandidate, []) }
     builder.appendIntegrity(with: remoteKey)

@@ -4,8 +4,8 @@ import SansIO
 
 /// Keeping the peer's consent to be sent data, and noticing that it is gone (RFC 7675).
 ///
-/// Only authenticated responses to our own checks count. Media that arrives or is sent changes nothing here, and
-/// once consent has ended no late response brings it back.
+/// Only authenticated responses to our own checks count. Media that arrives or is sent changes nothing here,
+/// and once consent has ended no late response brings it back.
 extension ICEAgent {
   /// Decides anew where data is sent, and guards consent there.
   mutating func updateSendRoute(at now: Instant) {
@@ -61,8 +61,8 @@ extension ICEAgent {
     updateState()
   }
 
-  /// Consent ended where data is sent: sending stops for good, unless nothing is selected yet and another pair
-  /// still has consent.
+  /// Consent ended where data is sent: sending stops for good, unless nothing is selected yet and another
+  /// pair still has consent.
   mutating func consentEnded(at now: Instant) {
     if selectedRoute == nil {
       updateSendRoute(at: now)

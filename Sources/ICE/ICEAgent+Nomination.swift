@@ -4,8 +4,8 @@ import SansIO
 
 /// Choosing the pair that carries the data (RFC 8445 §8).
 extension ICEAgent {
-  /// Controlling: nominates the best valid pair, at once if none better is left to be checked, else after a short
-  /// wait (regular nomination, RFC 8445 §8.1.1).
+  /// Controlling: nominates the best valid pair, at once if none better is left to be checked, else after a
+  /// short wait (regular nomination, RFC 8445 §8.1.1).
   mutating func considerNomination(at now: Instant) {
     guard isActive, role == .controlling, selectedRoute == nil else { return }
     var isBetterPossible = false
@@ -37,8 +37,8 @@ extension ICEAgent {
     runChecks(at: now)
   }
 
-  /// Controlled: the peer sent USE-CANDIDATE for a pair (RFC 8445 §7.3.1.5). It is followed once the pair is valid
-  /// and we know that the peer still wants data there.
+  /// Controlled: the peer sent USE-CANDIDATE for a pair (RFC 8445 §7.3.1.5). It is followed once the pair is
+  /// valid and we know that the peer still wants data there.
   mutating func notePeerNomination(of index: Int, at now: Instant) {
     checklist[index].lastNominationByPeerAt = now
     if checklist[index].hasConsent(at: now, lasting: configuration.consentTimeout) {
@@ -51,7 +51,8 @@ extension ICEAgent {
     }
   }
 
-  /// Controlled: selects a valid pair that the peer nominated, unless the selected one is what the peer means.
+  /// Controlled: selects a valid pair that the peer nominated, unless the selected one is what the peer
+  /// means.
   mutating func followPeerNomination(of index: Int, at now: Instant) {
     guard role == .controlled, checklist[index].route != selectedRoute else { return }
     if let selectedRoute, let selected = checklist.index(of: selectedRoute), !isSilent {
@@ -64,8 +65,8 @@ extension ICEAgent {
     select(index, at: now)
   }
 
-  /// Makes a valid pair the selected one. Other valid pairs stay valid for what arrives; what was not checked yet
-  /// is dropped (RFC 8445 §8.1.2). A check of the peer brings a pair back.
+  /// Makes a valid pair the selected one. Other valid pairs stay valid for what arrives; what was not checked
+  /// yet is dropped (RFC 8445 §8.1.2). A check of the peer brings a pair back.
   mutating func select(_ index: Int, at now: Instant) {
     let route = checklist[index].route
     checklist[index].nomination = .done
@@ -78,8 +79,7 @@ extension ICEAgent {
   }
 
   private mutating func stopOrdinaryChecks(at now: Instant) {
-    let list = checklist
-    checklist.removeAll { ($0.isWaiting || $0.isFrozen) && !list.isTriggered($0.route) && !$0.hasRemoteChecked }
+    checklist.removeAll { ($0.isWaiting || $0.isFrozen) && !$0.hasRemoteChecked }
     for index in checklist.pairs.indices where !checklist[index].hasRemoteChecked {
       guard case .inProgress(var check) = checklist[index].state else { continue }
       check.isLast = true

@@ -78,8 +78,9 @@ extension ICEAgent {
       username.extracting(first: expected.count).isEqualInConstantTime(to: expected.rawSpan)
     else { return (.unauthenticated, .wrongUsername) }
     if let remoteCredentials {
-      let remote = Array(remoteCredentials.usernameFragment.utf8)
-      guard username.extracting(droppingFirst: expected.count).isEqualInConstantTime(to: remote.rawSpan) else {
+      let claimed = username.extracting(droppingFirst: expected.count)
+      let actual = Array(remoteCredentials.usernameFragment.utf8)
+      guard claimed.isEqualInConstantTime(to: actual.rawSpan) else {
         return (.unauthenticated, .wrongUsername)
       }
     }
@@ -90,12 +91,14 @@ extension ICEAgent {
   /// The peer's user fragment as an authentic request names it.
   private func remoteFragment(of message: borrowing STUNMessage) -> String? {
     guard let username = message.username else { return nil }
-    let remote = [UInt8](copying: username.extracting(droppingFirst: localCredentials.usernameFragment.utf8.count + 1))
+    let colon = localCredentials.usernameFragment.utf8.count
+    let remote = [UInt8](copying: username.extracting(droppingFirst: colon + 1))
     guard remote.count <= ICELimits.usernameFragmentByteCountMax else { return nil }
     return String(validating: remote, as: UTF8.self)
   }
 
-  /// Compares tie-breakers where both claim one role (RFC 8445 §7.3.1.1); returns false if the peer is to yield.
+  /// Compares tie-breakers where both claim one role (RFC 8445 §7.3.1.1); returns false if the peer is to
+  /// yield.
   private mutating func resolveRoleConflict(with message: borrowing STUNMessage) -> Bool {
     switch role {
     case .controlling:
@@ -109,8 +112,8 @@ extension ICEAgent {
     return true
   }
 
-  /// Takes a role: from the description, or because of a conflict. Priorities change with it, and a nomination that
-  /// is under way ends (RFC 8445 §7.3.1.1).
+  /// Takes a role: from the description, or because of a conflict. Priorities change with it, and a
+  /// nomination that is under way ends (RFC 8445 §7.3.1.1).
   public mutating func setRole(_ role: ICERole) {
     guard role != self.role else { return }
     self.role = role

@@ -4,8 +4,8 @@ import SansIO
 
 /// Responses to our checks (RFC 8445 §7.2.5).
 extension ICEAgent {
-  /// Takes a response: only one that belongs to a request of ours, came back the way that the request went, and is
-  /// authentic changes anything.
+  /// Takes a response: only one that belongs to a request of ours, came back the way that the request went,
+  /// and is authentic changes anything.
   mutating func handleResponse(_ message: borrowing STUNMessage, on route: Route, at now: Instant) {
     guard let transaction = transactions.find(message.transactionID) else {
       drops[.unknownTransaction] += 1
@@ -62,8 +62,8 @@ extension ICEAgent {
     checklist[index].totalRoundTripTime = TimeDelta(nanoseconds: total)
   }
 
-  /// A mapped address that is none of ours is a peer-reflexive candidate of ours (RFC 8445 §7.2.5.3.1). The pair
-  /// keeps its priority: an order among pairs that exist anyway.
+  /// A mapped address that is none of ours is a peer-reflexive candidate of ours (RFC 8445 §7.2.5.3.1). The
+  /// pair keeps its priority: an order among pairs that exist anyway.
   private mutating func learnLocalCandidate(_ mapped: TransportAddress?, of index: Int) {
     let local = checklist[index].local
     guard let mapped, mapped != local.socket.address else { return }

@@ -31,16 +31,18 @@ public enum ICEConnectionState: String, Hashable, Sendable {
   case closed
 }
 
-/// A full ICE agent for one component: finds out which way to the peer works and guards that it goes on working
-/// (RFC 8445, trickle of RFC 8838, consent of RFC 7675, patience of RFC 8863).
+/// A full ICE agent for one component: finds out which way to the peer works and guards that it goes on
+/// working (RFC 8445, trickle of RFC 8838, consent of RFC 7675, patience of RFC 8863).
 ///
-/// It belongs to one peer connection and does nothing by itself: datagrams, calls and time go in, STUN messages,
-/// events and one deadline come out. After every call its driver takes what ``pollTransmit(into:at:)`` and
-/// ``pollEvent()`` have. ``ICELimits`` bounds all that a peer can make it keep or send.
+/// It belongs to one peer connection and does nothing by itself: datagrams, calls and time go in, STUN
+/// messages, events and one deadline come out. After every call its driver takes what
+/// ``pollTransmit(into:at:)`` and ``pollEvent()`` have. ``ICELimits`` bounds all that a peer can make it keep
+/// or send.
 public struct ICEAgent: ~Copyable {
   /// The timings, and what ties responses to the agent.
   public struct Configuration: Sendable {
-    /// The first four bytes of every transaction id, by which a shared socket finds the agent; random if `nil`.
+    /// The first four bytes of every transaction id, by which a shared socket finds the agent; random if
+    /// `nil`.
     public var transactionPrefix: UInt32?
     /// The least time between two checks at the start: 5 ms, the limit of RFC 8445 §14.2.
     public var initialCheckInterval = TimeDelta.milliseconds(5)
@@ -56,12 +58,13 @@ public struct ICEAgent: ~Copyable {
     public var consentInterval = TimeDelta.seconds(5)
     /// How long consent lasts after the last authenticated response: 30 s (RFC 7675 §5.1).
     public var consentTimeout = TimeDelta.seconds(30)
-    /// How long after the last response the connection counts as disconnected: 7.5 s, one missed consent check.
+    /// How long after the last response the connection counts as disconnected: 7.5 s, one missed consent
+    /// check.
     public var disconnectedTimeout = TimeDelta.milliseconds(7500)
     /// How long no agent gives up, counted from the remote credentials: 39.5 s (RFC 8863 §4).
     public var patience = TimeDelta.milliseconds(39_500)
-    /// How long the peer must not have nominated the selected pair before its nomination of a worse pair counts.
-    /// A peer that nominates aggressively names several pairs in one go, the best is meant; one that
+    /// How long the peer must not have nominated the selected pair before its nomination of a worse pair
+    /// counts. A peer that nominates aggressively names several pairs in one go, the best is meant; one that
     /// changes its mind (Chromium) stops naming the old one, which it does every 2.5 s or more often.
     public var renominationQuietTime = TimeDelta.seconds(3)
 
@@ -126,7 +129,8 @@ public struct ICEAgent: ~Copyable {
   public internal(set) var connectionState = ICEConnectionState.new
   /// The nominated pair; `nil` before nomination.
   public internal(set) var selectedRoute: Route?
-  /// Where data may be sent now: the nominated pair, before nomination the best valid one; `nil` without consent.
+  /// Where data may be sent now: the nominated pair, before nomination the best valid one; `nil` without
+  /// consent.
   public internal(set) var sendRoute: Route?
 
   var timers = TimerTable<Timer>()
@@ -189,8 +193,8 @@ public struct ICEAgent: ~Copyable {
     }
   }
 
-  /// Writes one STUN message and says where it goes, or returns `nil` when there is none. The lent memory has room
-  /// for ``STUNMessage/byteCountMax`` bytes.
+  /// Writes one STUN message and says where it goes, or returns `nil` when there is none. The lent memory has
+  /// room for ``STUNMessage/byteCountMax`` bytes.
   public mutating func pollTransmit(into output: inout OutputRawSpan, at now: Instant) -> Transmit? {
     guard let message = outgoing.popFirst() else { return nil }
     output.write(message.bytes)

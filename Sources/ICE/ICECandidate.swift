@@ -31,7 +31,8 @@ public struct ICECandidate: Hashable, Sendable {
   public enum Host: Hashable, Sendable {
     /// An address.
     case ip(IPAddress)
-    /// A name that stands for one: `.local` of mDNS. Checks ignore it, the peer's own checks reveal the address.
+    /// A name that stands for one: `.local` of mDNS. Checks ignore it, the peer's own checks reveal the
+    /// address.
     case name(String)
   }
 
@@ -119,7 +120,9 @@ extension ICECandidate {
     let fields = text.dropFirst("candidate:".count).split { $0 == " " || $0.isNewline }
     guard fields.count >= 8 else { throw .truncated }
     guard (1...32).contains(fields[0].utf8.count) else { throw .invalid("foundation") }
-    guard let component = UInt16(fields[1]), (1...256).contains(component) else { throw .invalid("component") }
+    guard let component = UInt16(fields[1]), (1...256).contains(component) else {
+      throw .invalid("component")
+    }
     guard let priority = UInt32(fields[3]) else { throw .invalid("priority") }
     guard let port = UInt16(fields[5]) else { throw .invalid("port") }
     guard fields[6].lowercased() == "typ" else { throw .invalid("typ") }
@@ -140,7 +143,8 @@ extension ICECandidate {
     }
   }
 
-  /// Names and values after the candidate's type; the first of a name counts, a name without value is left out.
+  /// Names and values after the candidate's type; the first of a name counts, a name without value is left
+  /// out.
   private static func pairs(of fields: ArraySlice<Substring>) -> [Substring: Substring] {
     var result: [Substring: Substring] = [:]
     var index = fields.startIndex
@@ -165,7 +169,9 @@ extension ICECandidate {
     return .name(String(text))
   }
 
-  private static func transport(_ name: Substring, tcpType: Substring?) throws(ParseError) -> TransportProtocol {
+  private static func transport(
+    _ name: Substring, tcpType: Substring?
+  ) throws(ParseError) -> TransportProtocol {
     switch (name.lowercased(), tcpType) {
     case ("udp", _): return .udp
     case ("tcp", "active"): return .tcpActive
@@ -177,10 +183,11 @@ extension ICECandidate {
 
   /// `candidate:... typ host ...`, without `a=` (RFC 8839 §5.1).
   public var attributeValue: String {
-    let place = switch host {
-    case .ip(let ip): ip.description
-    case .name(let name): name
-    }
+    let place =
+      switch host {
+      case .ip(let ip): ip.description
+      case .name(let name): name
+      }
     let protocolName = transport == .udp ? "udp" : "tcp"
     var text = "candidate:\(foundation) \(component) \(protocolName) \(priority) \(place) \(port)"
     text += " typ \(kind.rawValue)"

@@ -14,8 +14,8 @@ enum ICELimits {
   static let requestsPerPairMax = 7
   /// How many initial time-outs the last request of a transaction is waited for: Rm of RFC 8489 §6.2.1.
   static let lastRequestTimeoutMultiplier: Int64 = 16
-  /// Requests whose response is still accepted: 7 for each of the pairs that were tried at about the same time,
-  /// consent checks included.
+  /// Requests whose response is still accepted: 7 for each of the pairs that were tried at about the same
+  /// time, consent checks included.
   static let transactionsMax = 256
   /// Messages that wait for their driver to take them. A driver takes them after every call.
   static let outgoingMessagesMax = 64

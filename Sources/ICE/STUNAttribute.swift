@@ -88,7 +88,8 @@ enum STUNXORAddress {
   static let byteCountMax = 20
 
   /// Reads the value of XOR-MAPPED-ADDRESS and its like.
-  static func parse(_ value: RawSpan, transactionID: STUNTransactionID) throws(ParseError) -> TransportAddress {
+  static func parse(_ value: RawSpan, transactionID: STUNTransactionID) throws(ParseError) -> TransportAddress
+  {
     var reader = ByteReader(value)
     try reader.skip(1)
     let family = try reader.readUInt8()

@@ -57,9 +57,9 @@ public struct STUNTransactionID: Hashable, Sendable {
 ///     |                     Transaction ID (96 bits)                  |
 ///     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 ///
-/// The initialiser walks over all attributes once: every length lies inside the message, a FINGERPRINT is last
-/// and right. Attributes that follow MESSAGE-INTEGRITY are invisible, because nothing protects them (§14.5). Of
-/// several attributes of one type the first one counts (§14).
+/// The initialiser walks over all attributes once: every length lies inside the message, a FINGERPRINT is
+/// last and right. Attributes that follow MESSAGE-INTEGRITY are invisible, because nothing protects them
+/// (§14.5). Of several attributes of one type the first one counts (§14).
 public struct STUNMessage: ~Escapable {
   /// The fixed value of the second word.
   public static let magicCookie: UInt32 = 0x2112_a442

@@ -60,7 +60,9 @@ struct AgentPair: ~Copyable {
   var lossPercent = 0
   var random: RandomSource
   /// Decides which datagrams pass.
-  var passes: (_ from: TransportAddress, _ to: TransportAddress, _ bytes: [UInt8]) -> Bool = { _, _, _ in true }
+  var passes: (_ from: TransportAddress, _ to: TransportAddress, _ bytes: [UInt8]) -> Bool = { _, _, _ in
+    true
+  }
   /// Rewrites source addresses as a NAT does.
   var translated: (TransportAddress) -> TransportAddress = { $0 }
   private var flying: [(at: Instant, from: TransportAddress, to: TransportAddress, bytes: [UInt8])] = []

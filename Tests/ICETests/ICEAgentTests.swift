@@ -59,10 +59,12 @@ struct ICEAgentTests {
     }
   }
 
-  @Test("A check that comes before the remote description is answered at once and followed up", arguments: [true, false])
-  func earlyCheck(leftControls: Bool) throws {
+  @Test(
+    "A check that comes before the remote description is answered at once and followed up",
+    arguments: [ICERole.controlling, .controlled])
+  func earlyCheck(leftRole: ICERole) throws {
     var pair = AgentPair(
-      leftRole: leftControls ? .controlling : .controlled, rightRole: leftControls ? .controlled : .controlling)
+      leftRole: leftRole, rightRole: leftRole == .controlling ? .controlled : .controlling)
     try pair.addSockets()
     pair.giveCredentialsToLeft()
     pair.giveCandidatesToLeft()
@@ -152,8 +154,8 @@ struct ICEAgentTests {
   @Test("T9: equal tie-breakers end in different roles", arguments: [ICERole.controlling, .controlled])
   func equalTieBreakers(role: ICERole) throws {
     var pair = AgentPair(leftRole: role, rightRole: role)
-    // The same seed gives both the same tie-breaker (and credentials, which are not at stake); a fixed prefix draws
-    // fewer random numbers, so that new tie-breakers differ.
+    // The same seed gives both the same tie-breaker (and credentials, which are not at stake); a fixed prefix
+    // draws fewer random numbers, so that new tie-breakers differ.
     var configuration = ICEAgent.Configuration()
     configuration.transactionPrefix = 1
     pair.right = Host(role, seed: 2, configuration: configuration)
@@ -234,7 +236,8 @@ struct ICEAgentTests {
     pair.exchangeAll()
     pair.runUntilSelected()
     let (left, right) = (pair.left.agent.localCredentials, pair.right.agent.localCredentials)
-    let requests = try pair.left.requests.map { try ParsedMessage($0.bytes, password: right.password.unredacted) }
+    let password = right.password.unredacted
+    let requests = try pair.left.requests.map { try ParsedMessage($0.bytes, password: password) }
     #expect(requests.count >= 2)
     let priority: UInt32 = 110 << 24 | 0xfffe << 8 | 255
     for request in requests {

@@ -41,7 +41,8 @@ struct ICECandidateTests {
   @Test(
     "Malformed lines are refused",
     arguments: [
-      "", "candidate:", "candidate:1 1 udp 1 192.0.2.1 5000 typ", "candidate:1 1 udp 1 192.0.2.1 5000 tip host",
+      "", "candidate:", "candidate:1 1 udp 1 192.0.2.1 5000 typ",
+      "candidate:1 1 udp 1 192.0.2.1 5000 tip host",
       "candidate:1 0 udp 1 192.0.2.1 5000 typ host", "candidate:1 257 udp 1 192.0.2.1 5000 typ host",
       "candidate:1 1 sctp 1 192.0.2.1 5000 typ host", "candidate:1 1 tcp 1 192.0.2.1 5000 typ host",
       "candidate:1 1 udp 4294967296 192.0.2.1 5000 typ host", "candidate:1 1 udp -1 192.0.2.1 5000 typ host",
@@ -57,14 +58,18 @@ struct ICECandidateTests {
 
   @Test("Prefixes and random characters never trap")
   func random() {
-    let line = Array("candidate:1 1 udp 2130706431 192.0.2.1 5000 typ srflx raddr 0.0.0.0 rport 0 ufrag x y".utf8)
+    let line = Array(
+      "candidate:1 1 udp 2130706431 192.0.2.1 5000 typ srflx raddr 0.0.0.0 rport 0 ufrag x y".utf8)
     for count in 0...line.count {
       _ = try? ICECandidate(parsing: String(decoding: line[..<count], as: UTF8.self))
     }
     var random = RandomSource(seed: 1)
     for _ in 0..<3000 {
       var mutated = line
-      for _ in 0..<3 { mutated[Int.random(in: 0..<line.count, using: &random)] = .random(in: 0...255, using: &random) }
+      for _ in 0..<3 {
+        let index = Int.random(in: 0..<line.count, using: &random)
+        mutated[index] = .random(in: 0...255, using: &random)
+      }
       _ = try? ICECandidate(parsing: String(decoding: mutated, as: UTF8.self))
     }
   }
