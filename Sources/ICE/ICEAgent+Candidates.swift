@@ -20,7 +20,7 @@ extension ICEAgent {
     localCandidates.append(local)
     if isActive, selectedRoute == nil {
       for remote in remoteCandidates { formPair(local, remote, at: now) }
-      runChecks(at: now)
+      scheduleChecks(at: now)
       updateState()
     }
     return candidate
@@ -51,7 +51,7 @@ extension ICEAgent {
     checklist.removeAll { $0.route.socket.id == id }
     validRoutes.removeAll { $0.socket.id == id }
     guard isActive else { return }
-    if selectedRoute?.socket.id == id {
+    if selectedRoute?.socket.id == id || sendRoute?.socket.id == id {
       selectedRoute = nil
       isNominationWaitOver = false
       for local in localCandidates {
@@ -82,7 +82,7 @@ extension ICEAgent {
     checklist.removeAll { strangers.contains($0.remote) }
     validRoutes.removeAll { route in checklist.index(of: route) == nil }
     if sendRoute == nil { armPatience(at: now) }
-    runChecks(at: now)
+    scheduleChecks(at: now)
     updateState()
   }
 
@@ -98,7 +98,7 @@ extension ICEAgent {
     }
     guard remember(candidate), selectedRoute == nil else { return }
     for local in localCandidates { formPair(local, candidate, at: now) }
-    runChecks(at: now)
+    scheduleChecks(at: now)
     updateState()
   }
 

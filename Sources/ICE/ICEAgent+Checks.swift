@@ -4,8 +4,17 @@ import SansIO
 
 /// Sending of connectivity checks: order, pace, repetition and giving up (RFC 8445 §6.1.4, §14).
 extension ICEAgent {
+  /// Has checks sent in this turn, as soon as the driver asks what there is to send: of all candidates that a
+  /// description brings, the best pair goes first.
+  mutating func scheduleChecks(at now: Instant) {
+    guard isActive, remoteKey != nil else { return }
+    areChecksScheduled = true
+    timers[.check] = now
+  }
+
   /// Sends what is due and allowed: at most one paced check, since the pace is never faster than calls come.
   mutating func runChecks(at now: Instant) {
+    areChecksScheduled = false
     guard isActive, remoteKey != nil else { return }
     giveUpUnansweredChecks(at: now)
     guard isActive else { return }
@@ -20,7 +29,7 @@ extension ICEAgent {
   }
 
   /// 5 ms before each of the first checks, Ta afterwards.
-  private var currentCheckInterval: TimeDelta {
+  var currentCheckInterval: TimeDelta {
     checksSent < configuration.initialCheckCount
       ? configuration.initialCheckInterval : configuration.checkInterval
   }

@@ -8,27 +8,33 @@ extension ICEAgent {
   /// short wait (regular nomination, RFC 8445 §8.1.1).
   mutating func considerNomination(at now: Instant) {
     guard isActive, role == .controlling, selectedRoute == nil else { return }
-    var isBetterPossible = false
-    for index in checklist.pairs.indices {
-      switch checklist[index].nomination {
-      case .wanted, .inFlight: return
-      case .none, .requestedByPeer, .done: break
+    let isUnderWay = checklist.pairs.contains { pair in
+      switch pair.nomination {
+      case .wanted, .inFlight: true
+      case .none, .requestedByPeer, .done: false
       }
     }
-    for index in checklist.pairs.indices {
-      let pair = checklist[index]
-      if pair.hasConsent(at: now, lasting: configuration.consentTimeout) {
-        guard !isBetterPossible || isNominationWaitOver else {
-          timers[.nomination] = timers[.nomination] ?? now + configuration.nominationWait
-          return
-        }
-        checklist[index].nomination = .wanted
-        checklist[index].nominationRequestsSent = 0
-        timers[.nomination] = nil
-        return
-      }
-      if !pair.isFailed, !pair.isValid { isBetterPossible = true }
+    let consent = configuration.consentTimeout
+    guard !isUnderWay,
+      let best = checklist.pairs.firstIndex(where: { $0.hasConsent(at: now, lasting: consent) })
+    else { return }
+    let isBest = checklist.pairs[..<best].allSatisfy { $0.isFailed || $0.isValid }
+    guard isBest || isNominationWaitOver else {
+      timers[.nomination] = timers[.nomination] ?? now + nominationWait(for: best)
+      return
     }
+    checklist[best].nomination = .wanted
+    checklist[best].nominationRequestsSent = 0
+    timers[.nomination] = nil
+  }
+
+  private func nominationWait(for index: Int) -> TimeDelta {
+    let unchecked = checklist.pairs[..<index].count { $0.isWaiting || $0.isFrozen }
+    let roundTrips =
+      2 * (checklist[index].currentRoundTripTime ?? configuration.nominationWaitMax).nanoseconds
+    let checks = Int64(unchecked) * currentCheckInterval.nanoseconds
+    let wait = max(configuration.nominationWaitMin.nanoseconds, roundTrips) &+ checks
+    return TimeDelta(nanoseconds: min(wait, configuration.nominationWaitMax.nanoseconds))
   }
 
   mutating func nominationWaitEnded(at now: Instant) {
@@ -56,10 +62,10 @@ extension ICEAgent {
   mutating func followPeerNomination(of index: Int, at now: Instant) {
     guard role == .controlled, checklist[index].route != selectedRoute else { return }
     if let selectedRoute, let selected = checklist.index(of: selectedRoute), !isSilent {
-      let lastNominationAt = checklist[selected].lastNominationByPeerAt ?? Instant(nanoseconds: 0)
+      let isBetter = checklist[index].priority > checklist[selected].priority
+      let quietTime = checklist[selected].lastNominationByPeerAt.map { now - $0 }
       guard
-        checklist[index].priority > checklist[selected].priority
-          || now - lastNominationAt >= configuration.renominationQuietTime
+        isBetter || quietTime ?? configuration.renominationQuietTime >= configuration.renominationQuietTime
       else { return }
     }
     select(index, at: now)

@@ -170,6 +170,7 @@ extension ICEAgent {
     case .succeeded: break
     }
     if nominates, role == .controlled { notePeerNomination(of: index, at: now) }
+    considerNomination(at: now)
     runChecks(at: now)
     updateState()
   }

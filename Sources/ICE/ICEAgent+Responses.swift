@@ -98,6 +98,7 @@ extension ICEAgent {
       failPair(at: index, at: now)
       failIfNothingIsLeft()
     }
+    considerNomination(at: now)
     runChecks(at: now)
     updateState()
   }

@@ -52,8 +52,12 @@ public struct ICEAgent: ~Copyable {
     public var checkInterval = TimeDelta.milliseconds(50)
     /// The least retransmission time-out of a check: 500 ms, RFC 8445 §14.3. It doubles with each request.
     public var retransmissionTimeoutMin = TimeDelta.milliseconds(500)
-    /// How long a controlling agent that has a valid pair waits for a better one: 50 ms, one step of Ta.
-    public var nominationWait = TimeDelta.milliseconds(50)
+    /// The least time that a controlling agent with a valid pair waits for a better one: 5 ms, so that better
+    /// pairs of a local network get their chance.
+    public var nominationWaitMin = TimeDelta.milliseconds(5)
+    /// The longest such wait: 50 ms, one step of Ta. In between it is two response times of the valid pair,
+    /// and a check interval for each better pair that was not checked yet.
+    public var nominationWaitMax = TimeDelta.milliseconds(50)
     /// The mean time between consent checks: 5 s; each is 0.8 to 1.2 times of it away (RFC 7675 §5.1).
     public var consentInterval = TimeDelta.seconds(5)
     /// How long consent lasts after the last authenticated response: 30 s (RFC 7675 §5.1).
@@ -120,6 +124,8 @@ public struct ICEAgent: ~Copyable {
   /// When the next check may be sent.
   var nextCheckAt = Instant(nanoseconds: .min)
   var checksSent = 0
+  /// Whether something new may be checked in this turn.
+  var areChecksScheduled = false
   var isNominationWaitOver = false
   var isPatienceOver = false
   var isSilent = false
@@ -196,6 +202,7 @@ public struct ICEAgent: ~Copyable {
   /// Writes one STUN message and says where it goes, or returns `nil` when there is none. The lent memory has
   /// room for ``STUNMessage/byteCountMax`` bytes.
   public mutating func pollTransmit(into output: inout OutputRawSpan, at now: Instant) -> Transmit? {
+    if areChecksScheduled { runChecks(at: now) }
     guard let message = outgoing.popFirst() else { return nil }
     output.write(message.bytes)
     return Transmit(route: message.route, segmentByteCount: message.bytes.count)

@@ -227,6 +227,54 @@ struct ICEAgentTests {
     #expect((.milliseconds(39_500)...(.seconds(60))).contains(now - .zero))
   }
 
+  @Test("An unanswered check is repeated after 500 ms, doubling, seven requests in all")
+  func retransmissions() throws {
+    var host = Host(.controlling, seed: 1)
+    try host.addSocket(1, "192.0.2.1", 5001)
+    var random = RandomSource(seed: 2)
+    host.agent.setRemoteCredentials(.generate(using: &random), at: .zero)
+    let line = "candidate:1 1 udp 1 192.0.2.2 5002 typ host"
+    host.agent.addRemoteCandidate(try ICECandidate(parsing: line), at: .zero)
+    _ = host.drain(at: .zero)
+    var failedAt = Instant.zero
+    while let deadline = host.agent.nextDeadline {
+      host.agent.handleTimeout(at: deadline)
+      _ = host.drain(at: deadline)
+      failedAt = deadline
+    }
+    let times = host.requests.map { ($0.at - .zero).inSeconds }
+    #expect(times == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5])
+    #expect(failedAt == .zero + .milliseconds(39_500))
+    let identifiers = try Set(host.requests.map { try ParsedMessage($0.bytes).transactionID })
+    #expect(identifiers.count == 1)
+  }
+
+  @Test("A better pair that does not answer delays nomination by 50 ms at most")
+  func nominationWait() throws {
+    var pair = AgentPair()
+    pair.delay = .milliseconds(30)
+    try pair.addSockets(ipv6: true)
+    pair.passes = { from, _, _ in from.ip.family == .ipv4 }
+    pair.exchangeAll()
+    pair.runUntilSelected()
+    let (agrees, now) = (pair.agrees, pair.now)
+    #expect(agrees)
+    // Pace 5 ms, check 60 ms, wait 50 ms, nomination 60 ms.
+    #expect(now == .zero + .milliseconds(175))
+  }
+
+  @Test("On a fast network agents connect in milliseconds")
+  func fastNetwork() throws {
+    var pair = AgentPair()
+    pair.delay = .microseconds(100)
+    try pair.addSockets(ipv6: true)
+    pair.exchangeAll()
+    pair.runUntilSelected()
+    let (agrees, now) = (pair.agrees, pair.now)
+    #expect(agrees)
+    #expect(now <= .zero + .milliseconds(2))
+  }
+
   @Test("Requests carry what RFC 8445 §7.1 and §7.2.2 ask for")
   func requestContents() throws {
     var configuration = ICEAgent.Configuration()

@@ -66,6 +66,39 @@ struct ICELimitsTests {
     #expect(host.requests.count <= 700)
   }
 
+  @Test("T8: a peer that knows the password and forges sources draws no more than 100 pairs' requests")
+  func forgedSources() throws {
+    var host = Host(.controlled, seed: 1)
+    try host.addSocket(1, "10.1.0.1", 5000)
+    var random = RandomSource(seed: 2)
+    let peer = ICECredentials.generate(using: &random)
+    host.agent.setRemoteCredentials(peer, at: .zero)
+    let ours = host.agent.localCredentials
+    var now = Instant.zero
+    for index in 0..<3000 {
+      now += .milliseconds(10)
+      if let deadline = host.agent.nextDeadline, deadline <= now { host.agent.handleTimeout(at: now) }
+      var builder = STUNMessageBuilder(
+        .request, transactionID: STUNTransactionID(prefix: 0, suffix: UInt64(index)))
+      builder.append(.username, "\(ours.usernameFragment):\(peer.usernameFragment)")
+      builder.append(.priority, UInt32(index))
+      builder.append(.useCandidate, [])
+      builder.append(.iceControlling, 1 as UInt64)
+      builder.appendIntegrity(with: STUNIntegrityKey(password: ours.password))
+      builder.appendFingerprint()
+      let source = TransportAddress(ip: IPAddress(ipv4: 0x0a02_0000 + UInt32(index)), port: 5000)
+      let route = Route(receivedOn: host.sockets[0], from: source)
+      host.agent.receive(builder.bytes.rawSpan, on: route, at: now)
+      _ = host.drain(at: now)
+    }
+    let routes = Dictionary(grouping: host.requests, by: \.route)
+    #expect(routes.count <= 100)
+    #expect(routes.values.allSatisfy { $0.count <= 7 })
+    let (selected, pairs) = (host.agent.selectedRoute, host.agent.statistics.pairs.count)
+    #expect(selected == nil)
+    #expect(pairs == 100)
+  }
+
   @Test("T8: triggered checks count among the 7 requests of a pair")
   func triggeredChecksCount() throws {
     var pair = AgentPair()
