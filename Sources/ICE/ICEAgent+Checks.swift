@@ -190,8 +190,6 @@ extension ICEAgent {
     checklist[index].lastRequestAt = now
   }
 
-  // MARK: Giving up
-
   /// Starts the time in which the agent does not give up (RFC 8863 §4).
   mutating func armPatience(at now: Instant) {
     isPatienceOver = false

@@ -249,6 +249,23 @@ struct ICEAgentTests {
     #expect(identifiers.count == 1)
   }
 
+  @Test("A check of the peer repeats one in progress: a firewall that it opened costs no time-out")
+  func firewalls() throws {
+    final class Openings { var ways: Set<[TransportAddress]> = [] }
+    let openings = Openings()
+    var pair = AgentPair()
+    try pair.addSockets()
+    pair.passes = { from, to, _ in
+      openings.ways.insert([from, to])
+      return openings.ways.contains([to, from])
+    }
+    pair.exchangeAll()
+    pair.runUntilSelected()
+    let (agrees, now) = (pair.agrees, pair.now)
+    #expect(agrees)
+    #expect(now <= .zero + .milliseconds(100))
+  }
+
   @Test("A better pair that does not answer delays nomination by 50 ms at most")
   func nominationWait() throws {
     var pair = AgentPair()
