@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import SansIO
+
+/// Sending of connectivity checks: order, pace, repetition and giving up (RFC 8445 §6.1.4, §14).
+extension ICEAgent {
+  /// Has checks sent in this turn, as soon as the driver asks what there is to send: of all candidates that a
+  /// description brings, the best pair goes first.
+  mutating func scheduleChecks(at now: Instant) {
+    guard isActive, remoteKey != nil else { return }
+    areChecksScheduled = true
+    timers[.check] = now
+  }
+
+  /// Sends what is due and allowed: at most one paced check, since the pace is never faster than calls come.
+  mutating func runChecks(at now: Instant) {
+    areChecksScheduled = false
+    guard isActive, remoteKey != nil else { return }
+    giveUpUnansweredChecks(at: now)
+    guard isActive else { return }
+    sendWantedNomination(at: now)
+    if now >= nextCheckAt, sendNextCheck(at: now) { notePacedCheck(at: now) }
+    armCheckTimer(at: now)
+  }
+
+  private mutating func notePacedCheck(at now: Instant) {
+    checksSent += 1
+    nextCheckAt = now + currentCheckInterval
+  }
+
+  /// 5 ms before each of the first checks, Ta afterwards.
+  var currentCheckInterval: TimeDelta {
+    checksSent < configuration.initialCheckCount
+      ? configuration.initialCheckInterval : configuration.checkInterval
+  }
+
+  private mutating func armCheckTimer(at now: Instant) {
+    var next: Instant? = checklist.hasUnsentChecks ? max(nextCheckAt, now) : nil
+    for pair in checklist.pairs {
+      guard let check = pair.checkInFlight else { continue }
+      next = Instant.earliest(next, check.isLast ? check.nextAt : max(check.nextAt, nextCheckAt))
+    }
+    timers[.check] = next
+  }
+
+  /// Sends a triggered check, else a repetition that is due, else an ordinary check; returns whether one was
+  /// sent.
+  private mutating func sendNextCheck(at now: Instant) -> Bool {
+    while let index = checklist.popTriggered() {
+      guard !checklist[index].isValid else { continue }
+      if startCheck(at: index, at: now) { return true }
+    }
+    let due = checklist.pairs.indices.filter { index in
+      guard let check = checklist[index].checkInFlight else { return false }
+      return !check.isLast && check.nextAt <= now
+    }
+    if let index = due.min(by: { isDueEarlier($0, than: $1) }) {
+      repeatCheck(at: index, at: now)
+      return true
+    }
+    while let index = checklist.nextOrdinary() {
+      if startCheck(at: index, at: now) { return true }
+    }
+    return false
+  }
+
+  private func isDueEarlier(_ left: Int, than right: Int) -> Bool {
+    guard let left = checklist[left].nextRetransmission, let right = checklist[right].nextRetransmission
+    else { return false }
+    return left < right
+  }
+
+  /// Starts a check of a pair that is not valid, in place of one that is in progress (RFC 8445 §7.3.1.4: its
+  /// response stays welcome). Returns false where the pair's requests are spent.
+  private mutating func startCheck(at index: Int, at now: Instant) -> Bool {
+    guard checklist[index].checkRequestsSent < ICELimits.requestsPerPairMax else {
+      if !checklist[index].isInProgress { checklist[index].state = .failed }
+      return false
+    }
+    let id = makeTransactionID()
+    checklist[index].checkRequestsSent += 1
+    let timeout = retransmissionTimeout(count: checklist[index].checkRequestsSent)
+    checklist[index].state = .inProgress(
+      CheckInFlight(id: id, nextAt: now + timeout.delta, isLast: timeout.isLast))
+    register(id, index, .check, at: now)
+    sendRequest(id, on: index, .check, at: now)
+    return true
+  }
+
+  /// Sends the request of the check or nomination that a pair waits for once more.
+  private mutating func repeatCheck(at index: Int, at now: Instant) {
+    guard let check = checklist[index].checkInFlight else { return }
+    let isNomination = checklist[index].isValid
+    let count: Int
+    if isNomination {
+      checklist[index].nominationRequestsSent += 1
+      count = checklist[index].nominationRequestsSent
+    } else {
+      checklist[index].checkRequestsSent += 1
+      count = checklist[index].checkRequestsSent
+    }
+    let timeout = retransmissionTimeout(count: count)
+    checklist[index].checkInFlight = CheckInFlight(
+      id: check.id, nextAt: now + timeout.delta, isLast: timeout.isLast)
+    transactions.markRepeated(check.id)
+    sendRequest(check.id, on: index, isNomination ? .nomination : .check, at: now)
+  }
+
+  /// Sends the check with USE-CANDIDATE of the pair that was chosen (RFC 8445 §8.1.1). It does not wait for
+  /// the pace: its pair has answered already.
+  private mutating func sendWantedNomination(at now: Instant) {
+    for index in checklist.pairs.indices {
+      guard case .wanted = checklist[index].nomination else { continue }
+      let id = makeTransactionID()
+      checklist[index].nominationRequestsSent += 1
+      let timeout = retransmissionTimeout(count: checklist[index].nominationRequestsSent)
+      checklist[index].nomination = .inFlight(
+        CheckInFlight(id: id, nextAt: now + timeout.delta, isLast: timeout.isLast))
+      register(id, index, .nomination, at: now)
+      sendRequest(id, on: index, .nomination, at: now)
+    }
+  }
+
+  /// How long the response to the `count`th request is waited for: RFC 8445 §14.3's time-out for the first,
+  /// then doubled, 16 times it for the last (RFC 8489 §6.2.1).
+  private func retransmissionTimeout(count: Int) -> (delta: TimeDelta, isLast: Bool) {
+    let pending = checklist.pairs.count { $0.isWaiting || $0.isInProgress }
+    let paced = currentCheckInterval.nanoseconds &* Int64(pending)
+    let first = max(configuration.retransmissionTimeoutMin.nanoseconds, paced)
+    guard count < ICELimits.requestsPerPairMax else {
+      return (TimeDelta(nanoseconds: first &* ICELimits.lastRequestTimeoutMultiplier), true)
+    }
+    return (TimeDelta(nanoseconds: first << Int64(max(count - 1, 0))), false)
+  }
+
+  private mutating func giveUpUnansweredChecks(at now: Instant) {
+    for index in checklist.pairs.indices {
+      guard let check = checklist[index].checkInFlight, check.isLast, check.nextAt <= now else { continue }
+      failPair(at: index, at: now)
+    }
+    failIfNothingIsLeft()
+  }
+
+  /// A check of the pair failed: for a valid pair its nomination did, and it is valid no longer.
+  mutating func failPair(at index: Int, at now: Instant) {
+    let wasValid = checklist[index].isValid
+    checklist[index].state = .failed
+    checklist[index].nomination = .none
+    guard wasValid else { return }
+    let route = checklist[index].route
+    validRoutes.removeAll { $0 == route }
+    updateSendRoute(at: now)
+    considerNomination(at: now)
+    updateState()
+  }
+
+  mutating func makeTransactionID() -> STUNTransactionID {
+    let prefix = configuration.transactionPrefix ?? UInt32(truncatingIfNeeded: random.next())
+    return STUNTransactionID(prefix: prefix, suffix: random.next())
+  }
+
+  mutating func register(
+    _ id: STUNTransactionID, _ index: Int, _ purpose: CheckTransaction.Purpose, at now: Instant
+  ) {
+    transactions.insert(
+      CheckTransaction(id: id, route: checklist[index].route, purpose: purpose, role: role, sentAt: now))
+  }
+
+  /// Writes a Binding request for a pair (RFC 8445 §7.1, §7.2.2).
+  mutating func sendRequest(
+    _ id: STUNTransactionID, on index: Int, _ purpose: CheckTransaction.Purpose, at now: Instant
+  ) {
+    guard let remoteCredentials, let remoteKey else { return }
+    let pair = checklist[index]
+    let priority = ICECandidate.priority(
+      kind: .peerReflexive, localPreference: pair.local.localPreference, component: 1)
+    var builder = STUNMessageBuilder(.request, transactionID: id)
+    builder.append(
+      .username, "\(remoteCredentials.usernameFragment):\(localCredentials.usernameFragment)")
+    builder.append(.priority, priority)
+    builder.append(role == .controlling ? .iceControlling : .iceControlled, tieBreaker)
+    // Consent checks of the selected pair repeat the nomination, as Chromium's do: a peer that missed it or
+    // follows another pair comes round.
+    let nominates = purpose == .nomination || (purpose == .consent && pair.isNominated)
+    if nominates, role == .controlling { builder.append(.useCandidate, []) }
+    builder.appendIntegrity(with: remoteKey)
+    builder.appendFingerprint()
+    enqueue(builder.bytes, on: pair.route)
+    checklist[index].requestsSent += 1
+    checklist[index].lastRequestAt = now
+  }
+
+  /// Starts the time in which the agent does not give up (RFC 8863 §4).
+  mutating func armPatience(at now: Instant) {
+    isPatienceOver = false
+    timers[.patience] = now + configuration.patience
+  }
+
+  mutating func patienceEnded(at now: Instant) {
+    isPatienceOver = true
+    failIfNothingIsLeft()
+  }
+
+  /// Fails once patience is over, no pair is valid and none is left to be checked.
+  mutating func failIfNothingIsLeft() {
+    guard isActive, isPatienceOver, validRoutes.isEmpty, !checklist.hasUnsentChecks,
+      !checklist.pairs.contains(where: \.isInProgress)
+    else { return }
+    terminate(as: .failed)
+  }
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import SansIO
+
+/// Which agent chooses the pair that carries the data (RFC 8445 §6.1.1).
+public enum ICERole: Hashable, Sendable {
+  /// Chooses; the side that made the offer.
+  case controlling
+  /// Follows.
+  case controlled
+
+  /// The peer's role, if it agrees.
+  var opposite: ICERole { self == .controlling ? .controlled : .controlling }
+}
+
+/// The states of a connection by their W3C names (RTCIceConnectionState).
+public enum ICEConnectionState: String, Hashable, Sendable {
+  /// Nothing to check yet.
+  case new
+  /// Pairs are being checked, none works yet.
+  case checking
+  /// Data can be sent; better pairs may be found still.
+  case connected
+  /// Data can be sent on the nominated pair and nothing is left to be checked.
+  case completed
+  /// The peer stopped answering; it may come back while consent lasts.
+  case disconnected
+  /// No pair works, or consent ended (RFC 7675 §5.1). Final: nothing is sent any more.
+  case failed
+  /// ``ICEAgent/close()`` was called. Final.
+  case closed
+}
+
+/// A full ICE agent for one component: finds out which way to the peer works and guards that it goes on
+/// working (RFC 8445, trickle of RFC 8838, consent of RFC 7675, patience of RFC 8863).
+///
+/// It belongs to one peer connection and does nothing by itself: datagrams, calls and time go in, STUN
+/// messages, events and one deadline come out. After every call its driver takes what
+/// ``pollTransmit(into:at:)`` and ``pollEvent()`` have. ``ICELimits`` bounds all that a peer can make it keep
+/// or send.
+public struct ICEAgent: ~Copyable {
+  /// The timings, and what ties responses to the agent.
+  public struct Configuration: Sendable {
+    /// The first four bytes of every transaction id, by which a shared socket finds the agent; random if
+    /// `nil`.
+    public var transactionPrefix: UInt32?
+    /// The least time between two checks at the start: 5 ms, the limit of RFC 8445 §14.2.
+    public var initialCheckInterval = TimeDelta.milliseconds(5)
+    /// How many checks the initial interval applies to: 10, enough for a few addresses of two families.
+    public var initialCheckCount = 10
+    /// Ta, the least time between two checks after that: 50 ms, RFC 8445 §14.2.
+    public var checkInterval = TimeDelta.milliseconds(50)
+    /// The least retransmission time-out of a check: 500 ms, RFC 8445 §14.3. It doubles with each request.
+    public var retransmissionTimeoutMin = TimeDelta.milliseconds(500)
+    /// The least time that a controlling agent with a valid pair waits for a better one: 5 ms, so that better
+    /// pairs of a local network get their chance.
+    public var nominationWaitMin = TimeDelta.milliseconds(5)
+    /// The longest such wait: 50 ms, one step of Ta. In between it is two response times of the valid pair,
+    /// and a check interval for each better pair that was not checked yet.
+    public var nominationWaitMax = TimeDelta.milliseconds(50)
+    /// The mean time between consent checks: 5 s; each is 0.8 to 1.2 times of it away (RFC 7675 §5.1).
+    public var consentInterval = TimeDelta.seconds(5)
+    /// How long consent lasts after the last authenticated response: 30 s (RFC 7675 §5.1).
+    public var consentTimeout = TimeDelta.seconds(30)
+    /// How long after the last response the connection counts as disconnected: 7.5 s, one missed consent
+    /// check.
+    public var disconnectedTimeout = TimeDelta.milliseconds(7500)
+    /// How long no agent gives up, counted from the remote credentials: 39.5 s (RFC 8863 §4).
+    public var patience = TimeDelta.milliseconds(39_500)
+    /// How long the peer must not have nominated the selected pair before its nomination of a worse pair
+    /// counts. A peer that nominates aggressively names several pairs in one go, the best is meant; one that
+    /// changes its mind (Chromium) stops naming the old one, which it does every 2.5 s or more often.
+    public var renominationQuietTime = TimeDelta.seconds(3)
+
+    /// The defaults.
+    public init() {}
+  }
+
+  /// What the agent has to say.
+  public enum Event: Hashable, Sendable {
+    /// The connection's state changed.
+    case connectionStateChanged(ICEConnectionState)
+    /// Another pair is nominated. Data from all valid pairs stays welcome.
+    case selectedRouteChanged(Route)
+  }
+
+  /// What can wake the agent.
+  enum Timer: Int, CaseIterable, Sendable {
+    /// A check may be sent, repeated or given up.
+    case check
+    /// A controlling agent has waited long enough for a better pair.
+    case nomination
+    /// The next consent check is due.
+    case consentCheck
+    /// No response for too long to count as connected.
+    case silence
+    /// Consent ends.
+    case consentExpiry
+    /// The agent may give up if nothing works.
+    case patience
+  }
+
+  let configuration: Configuration
+  var random: RandomSource
+  /// Our user fragment and password.
+  public let localCredentials: ICECredentials
+  let localKey: STUNIntegrityKey
+  var remoteCredentials: ICECredentials?
+  var remoteKey: STUNIntegrityKey?
+  /// Our role; a conflict may change it (RFC 8445 §7.3.1.1).
+  public internal(set) var role: ICERole
+  var tieBreaker: UInt64
+
+  var localCandidates: [LocalCandidate] = []
+  var reflexiveLocalCandidates: [LocalCandidate] = []
+  var remoteCandidates: [ICECandidate] = []
+  var nextFoundation = 1
+  var hasAllRemoteCandidates = false
+
+  var checklist = Checklist()
+  var transactions = TransactionTable()
+  /// Routes of valid pairs.
+  var validRoutes: [Route] = []
+  /// When the next check may be sent.
+  var nextCheckAt = Instant(nanoseconds: .min)
+  var checksSent = 0
+  /// Whether something new may be checked in this turn.
+  var areChecksScheduled = false
+  var isNominationWaitOver = false
+  var isPatienceOver = false
+  var isSilent = false
+  var hasBeenConnected = false
+
+  /// The state of the connection.
+  public internal(set) var connectionState = ICEConnectionState.new
+  /// The nominated pair; `nil` before nomination.
+  public internal(set) var selectedRoute: Route?
+  /// Where data may be sent now: the nominated pair, before nomination the best valid one; `nil` without
+  /// consent.
+  public internal(set) var sendRoute: Route?
+
+  var timers = TimerTable<Timer>()
+  var outgoing = BoundedQueue<OutgoingMessage>(capacity: ICELimits.outgoingMessagesMax)
+  var events = BoundedQueue<Event>(capacity: ICELimits.eventsMax)
+  var errorResponses = RateLimiter(countMax: ICELimits.errorResponsesPerSecondMax, period: .seconds(1))
+  /// What was not acted upon, by cause.
+  public internal(set) var drops = DropCounters<ICEDropCause>()
+
+  /// Makes an agent with credentials of its own. Checks start once remote credentials and a pair are known.
+  public init(role: ICERole, configuration: Configuration = Configuration(), random: RandomSource) {
+    self.role = role
+    self.configuration = configuration
+    self.random = random
+    localCredentials = ICECredentials.generate(using: &self.random)
+    localKey = STUNIntegrityKey(password: localCredentials.password)
+    tieBreaker = self.random.next()
+  }
+
+  /// A message that waits to be sent.
+  struct OutgoingMessage: Sendable {
+    let route: Route
+    let bytes: [UInt8]
+  }
+
+  /// Whether the agent still acts.
+  var isActive: Bool { connectionState != .failed && connectionState != .closed }
+
+  /// The last response time of the selected pair, before selection of the best valid one.
+  public var roundTripTime: TimeDelta? {
+    let route = selectedRoute ?? sendRoute ?? validRoutes.first
+    return route.flatMap { checklist.index(of: $0) }.flatMap { checklist[$0].currentRoundTripTime }
+  }
+
+  /// Whether data that came by this route may be processed: a check of ours was answered on it.
+  public func isValid(_ route: Route) -> Bool { route == sendRoute || validRoutes.contains(route) }
+
+  /// Whether an authenticated check of the peer came by this route: data from it is worth holding until the
+  /// route is valid.
+  public func isAuthenticated(_ route: Route) -> Bool {
+    if isValid(route) { return true }
+    return checklist.index(of: route).map { checklist[$0].hasRemoteChecked } ?? false
+  }
+
+  /// When ``handleTimeout(at:)`` is due; `nil` if nothing is.
+  public var nextDeadline: Instant? { timers.nextDeadline }
+
+  /// Acts on all timers that are due.
+  public mutating func handleTimeout(at now: Instant) {
+    for _ in Timer.allCases {
+      guard let timer = timers.popExpired(at: now) else { return }
+      switch timer {
+      case .check: runChecks(at: now)
+      case .nomination: nominationWaitEnded(at: now)
+      case .consentCheck: consentCheckIsDue(at: now)
+      case .silence: silenceBegan(at: now)
+      case .consentExpiry: consentEnded(at: now)
+      case .patience: patienceEnded(at: now)
+      }
+    }
+  }
+
+  /// Writes one STUN message and says where it goes, or returns `nil` when there is none. The lent memory has
+  /// room for ``STUNMessage/byteCountMax`` bytes.
+  public mutating func pollTransmit(into output: inout OutputRawSpan, at now: Instant) -> Transmit? {
+    if areChecksScheduled { runChecks(at: now) }
+    guard let message = outgoing.popFirst() else { return nil }
+    output.write(message.bytes)
+    return Transmit(route: message.route, segmentByteCount: message.bytes.count)
+  }
+
+  /// The next event, oldest first.
+  public mutating func pollEvent() -> Event? { events.popFirst() }
+
+  /// Ends the session: nothing is sent or accepted any more.
+  public mutating func close() { terminate(as: .closed) }
+
+  /// Goes to a final state and lets go of everything that could still send.
+  mutating func terminate(as state: ICEConnectionState) {
+    guard connectionState != .closed else { return }
+    sendRoute = nil
+    validRoutes = []
+    timers.stopAll()
+    outgoing.removeAll()
+    transactions.removeAll()
+    changeState(to: state)
+  }
+
+  /// Takes a new state over and announces it.
+  mutating func changeState(to state: ICEConnectionState) {
+    guard state != connectionState else { return }
+    connectionState = state
+    emit(.connectionStateChanged(state))
+  }
+
+  mutating func emit(_ event: Event) {
+    if events.isFull { _ = events.popFirst() }
+    _ = events.append(event)
+  }
+
+  mutating func enqueue(_ bytes: [UInt8], on route: Route) {
+    if !outgoing.append(OutgoingMessage(route: route, bytes: bytes)) { drops[.outgoingQueueFull] += 1 }
+  }
+
+  /// Computes the state from what is known. Final states stay.
+  mutating func updateState() {
+    guard isActive else { return }
+    if sendRoute != nil {
+      hasBeenConnected = true
+      let isPending = checklist.hasUnsentChecks || checklist.pairs.contains(where: \.isInProgress)
+      let isComplete = selectedRoute != nil && hasAllRemoteCandidates && !isPending
+      changeState(to: isSilent ? .disconnected : isComplete ? .completed : .connected)
+    } else if hasBeenConnected {
+      changeState(to: .disconnected)
+    } else if remoteKey != nil, !checklist.pairs.isEmpty {
+      changeState(to: .checking)
+    }
+  }
+}
