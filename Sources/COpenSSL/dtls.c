@@ -216,11 +216,11 @@ static void fail(co_dtls *dtls, co_dtls_failure_kind kind, const char *reason) {
 
 static void fail_by_error_queue(co_dtls *dtls) {
   unsigned long error = ERR_peek_error();
+  // OpenSSL refuses some malformed fragments without a word.
+  const char *reason = error == 0 ? "malformed message" : ERR_reason_error_string(error);
   int is_empty_certificate = ERR_GET_LIB(error) == ERR_LIB_SSL &&
                              ERR_GET_REASON(error) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE;
-  fail(
-      dtls, is_empty_certificate ? CO_FAILURE_NO_PEER_CERTIFICATE : CO_FAILURE_PROTOCOL,
-      ERR_reason_error_string(error));
+  fail(dtls, is_empty_certificate ? CO_FAILURE_NO_PEER_CERTIFICATE : CO_FAILURE_PROTOCOL, reason);
 }
 
 static int wants_more(co_dtls *dtls, int result) {
@@ -350,6 +350,16 @@ const char *co_dtls_cipher_suite(const co_dtls *dtls) {
   const SSL_CIPHER *cipher = SSL_get_current_cipher(dtls->ssl);
   const char *name = cipher == NULL ? NULL : SSL_CIPHER_standard_name(cipher);
   return name == NULL ? "" : name;
+}
+
+int co_dtls_renegotiate_for_test(co_dtls *dtls, int64_t now) {
+  if (dtls->state != CO_DTLS_CONNECTED) return 0;
+  enter(now);
+  SSL_clear_options(dtls->ssl, SSL_OP_NO_RENEGOTIATION);
+  int result = SSL_renegotiate(dtls->ssl);
+  if (result == 1) SSL_do_handshake(dtls->ssl);
+  leave();
+  return result;
 }
 
 uint16_t co_dtls_version(const co_dtls *dtls) { return (uint16_t)SSL_version(dtls->ssl); }

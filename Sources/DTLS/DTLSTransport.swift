@@ -57,7 +57,7 @@ public struct DTLSTransport: ~Copyable, Sendable {
     case fingerprintMismatch
     /// The peer sent no certificate.
     case noPeerCertificate
-    /// The peer does not know ``SRTP`` keying, or none of our profiles.
+    /// The peer does not know SRTP keying, or none of our profiles.
     case noCommonSRTPProfile
     /// OpenSSL's reason, a constant text: an alert of the peer's, a malformed message.
     case handshake(String)
@@ -125,7 +125,8 @@ public struct DTLSTransport: ~Copyable, Sendable {
   ///   - maximumDatagramByteCount: The most UDP payload bytes of one datagram, at least 256.
   public init(
     context: DTLSContext, certificate: DTLSCertificate, role: DTLSRole,
-    remoteFingerprints: [CertificateFingerprint], initialTimeout: TimeDelta, maximumDatagramByteCount: Int = 1200
+    remoteFingerprints: [CertificateFingerprint], initialTimeout: TimeDelta,
+    maximumDatagramByteCount: Int = 1200
   ) throws(DTLSError) {
     try self.init(
       context: context, optionalCertificate: certificate, role: role, remoteFingerprints: remoteFingerprints,
@@ -135,7 +136,8 @@ public struct DTLSTransport: ~Copyable, Sendable {
   /// The same, also without a certificate: how tests play a peer that has none.
   init(
     context: DTLSContext, optionalCertificate certificate: DTLSCertificate?, role: DTLSRole,
-    remoteFingerprints: [CertificateFingerprint], initialTimeout: TimeDelta, maximumDatagramByteCount: Int = 1200
+    remoteFingerprints: [CertificateFingerprint], initialTimeout: TimeDelta,
+    maximumDatagramByteCount: Int = 1200
   ) throws(DTLSError) {
     precondition(maximumDatagramByteCount >= 256, "OpenSSL needs datagrams of 256 bytes")
     let timeout = min(max(initialTimeout, Self.initialTimeoutMin), Self.initialTimeoutMax)
@@ -265,12 +267,17 @@ public struct DTLSTransport: ~Copyable, Sendable {
     return true
   }
 
+  /// Asks the peer for a new handshake: how tests play a peer that does.
+  mutating func renegotiate(at now: Instant) -> Bool {
+    co_dtls_renegotiate_for_test(association.handle, now.nanoseconds) == 1
+  }
+
   // MARK: transitions
 
   /// Draws the consequences of what OpenSSL says after each call.
   private mutating func follow(_ result: co_dtls_state, at now: Instant) {
     switch (state, result) {
-    case (.handshaking, CO_DTLS_CONNECTED): connect()
+    case (.handshaking, CO_DTLS_CONNECTED): connect(at: now)
     case (.handshaking, CO_DTLS_CLOSED):
       // The goodbye came in the same datagram as the end of the handshake.
       end(with: .closed)
@@ -282,9 +289,9 @@ public struct DTLSTransport: ~Copyable, Sendable {
     timers[.retransmission] = timeout >= 0 ? now + TimeDelta(nanoseconds: timeout) : nil
   }
 
-  private mutating func connect() {
+  private mutating func connect(at now: Instant) {
     guard let connected = association.connected(as: role) else {
-      co_dtls_close(association.handle, 0)
+      co_dtls_close(association.handle, now.nanoseconds)
       return fail(.handshake("keying material"))
     }
     state = .connected

@@ -111,6 +111,9 @@ void co_dtls_read(co_dtls *dtls, uint8_t *data);
 /// Sends close_notify where a handshake was completed and takes nothing more.
 void co_dtls_close(co_dtls *dtls, int64_t now);
 
+/// Asks the peer for a new handshake, which no co_dtls grants; for tests of just that.
+int co_dtls_renegotiate_for_test(co_dtls *dtls, int64_t now);
+
 /// How many datagrams were dropped because the queue of datagrams to be sent was full.
 uint64_t co_dtls_dropped_output(const co_dtls *dtls);
 /// How many messages were dropped because the queue of received messages was full.
