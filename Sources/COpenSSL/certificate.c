@@ -65,7 +65,7 @@ static int fill(X509 *x509, EVP_PKEY *key, OSSL_LIB_CTX *library) {
 }
 
 co_certificate *co_certificate_new(const co_context *context) {
-  OSSL_LIB_CTX *library = context == NULL ? NULL : context->library;
+  OSSL_LIB_CTX *library = context == NULL ? NULL : context->simulation.library;
   co_certificate *certificate = calloc(1, sizeof *certificate);
   if (certificate == NULL) return NULL;
   ERR_clear_error();

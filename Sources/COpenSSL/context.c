@@ -32,15 +32,15 @@ static int configure(SSL_CTX *ssl, const char *srtp_profiles) {
   return 1;
 }
 
-static co_context *make(const char *srtp_profiles, OSSL_LIB_CTX *library) {
+static co_context *make(const char *srtp_profiles, co_simulation simulation) {
   co_context *context = calloc(1, sizeof *context);
   if (context == NULL) {
-    co_simulated_library_free(library);
+    co_simulation_cleanup(&simulation);
     return NULL;
   }
-  context->library = library;
+  context->simulation = simulation;
   ERR_clear_error();
-  context->ssl = SSL_CTX_new_ex(library, NULL, DTLS_method());
+  context->ssl = SSL_CTX_new_ex(simulation.library, NULL, DTLS_method());
   if (context->ssl == NULL || !configure(context->ssl, srtp_profiles)) {
     ERR_clear_error();
     co_context_free(context);
@@ -49,16 +49,18 @@ static co_context *make(const char *srtp_profiles, OSSL_LIB_CTX *library) {
   return context;
 }
 
-co_context *co_context_new(const char *srtp_profiles) { return make(srtp_profiles, NULL); }
+co_context *co_context_new(const char *srtp_profiles) {
+  return make(srtp_profiles, (co_simulation){NULL, NULL, NULL});
+}
 
 co_context *co_context_new_simulated(const char *srtp_profiles, uint64_t seed) {
-  OSSL_LIB_CTX *library = co_simulated_library_new(seed);
-  return library == NULL ? NULL : make(srtp_profiles, library);
+  co_simulation simulation = {NULL, NULL, NULL};
+  return co_simulation_init(&simulation, seed) ? make(srtp_profiles, simulation) : NULL;
 }
 
 void co_context_free(co_context *context) {
   if (context == NULL) return;
   SSL_CTX_free(context->ssl);
-  co_simulated_library_free(context->library);
+  co_simulation_cleanup(&context->simulation);
   free(context);
 }

@@ -155,18 +155,25 @@ static int init_provider(
   return 1;
 }
 
-OSSL_LIB_CTX *co_simulated_library_new(uint64_t seed) {
-  OSSL_LIB_CTX *library = OSSL_LIB_CTX_new();
-  if (library == NULL) return NULL;
+int co_simulation_init(co_simulation *simulation, uint64_t seed) {
+  OSSL_LIB_CTX *library = simulation->library = OSSL_LIB_CTX_new();
+  if (library == NULL) return 0;
   seed_of_next_provider = seed;
-  // Freeing the library context unloads its providers.
-  if (OSSL_PROVIDER_add_builtin(library, provider_name, init_provider) == 1 &&
-      OSSL_PROVIDER_load(library, provider_name) != NULL && OSSL_PROVIDER_load(library, "default") != NULL &&
-      RAND_set_DRBG_type(library, generator_name, "provider=co-simulation", NULL, NULL) == 1) {
-    return library;
+  if (OSSL_PROVIDER_add_builtin(library, provider_name, init_provider) == 1) {
+    simulation->generators = OSSL_PROVIDER_load(library, provider_name);
+    simulation->algorithms = OSSL_PROVIDER_load(library, "default");
+    if (simulation->generators != NULL && simulation->algorithms != NULL &&
+        RAND_set_DRBG_type(library, generator_name, "provider=co-simulation", NULL, NULL) == 1) {
+      return 1;
+    }
   }
-  OSSL_LIB_CTX_free(library);
-  return NULL;
+  co_simulation_cleanup(simulation);
+  return 0;
 }
 
-void co_simulated_library_free(OSSL_LIB_CTX *library) { OSSL_LIB_CTX_free(library); }
+void co_simulation_cleanup(co_simulation *simulation) {
+  if (simulation->generators != NULL) OSSL_PROVIDER_unload(simulation->generators);
+  if (simulation->algorithms != NULL) OSSL_PROVIDER_unload(simulation->algorithms);
+  OSSL_LIB_CTX_free(simulation->library);
+  *simulation = (co_simulation){NULL, NULL, NULL};
+}
