@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef COPENSSL_INTERNAL_H
+#define COPENSSL_INTERNAL_H
+
+#include <openssl/provider.h>
+#include <openssl/ssl.h>
+
+#include "COpenSSL.h"
+
+/// A library context whose random numbers follow from a seed.
+typedef struct {
+  /// NULL: OpenSSL's default library context, nothing simulated.
+  OSSL_LIB_CTX *library;
+  OSSL_PROVIDER *generators;
+  OSSL_PROVIDER *algorithms;
+} co_simulation;
+
+struct co_context {
+  SSL_CTX *ssl;
+  co_simulation simulation;
+};
+
+struct co_certificate {
+  X509 *x509;
+  EVP_PKEY *key;
+};
+
+/// The hash function of a CO_SHA... number, NULL for any other.
+const EVP_MD *co_hash_function(int hash);
+
+/// Fills an empty simulation; on failure it stays empty.
+int co_simulation_init(co_simulation *simulation, uint64_t seed);
+void co_simulation_cleanup(co_simulation *simulation);
+
+/// The verify callback of every context: checks the peer's certificate against the accepted digests.
+int co_dtls_verify(X509_STORE_CTX *store, void *argument);
+
+/// OpenSSL's timer callback: the first duration of a flight, then twice the one before.
+unsigned int co_dtls_timer(SSL *ssl, unsigned int previous_microseconds);
+
+#endif
