@@ -127,16 +127,18 @@ extension MediaDescription {
 
   /// How many `a=` lines this writes.
   private var attributeCount: Int {
-    transport.iceOptions.count + transport.fingerprints.count + candidates.count + rtpMaps.count
+    let single = [
+      mid != nil, declaredDirection != nil, endOfCandidates, isBundleOnly, rtcpMux, rtcpRsize,
+      extmapAllowMixed,
+      sctpPort != nil, maxMessageSize != nil,
+    ]
+    return single.count { $0 } + transport.attributeCount + candidates.count + rtpMaps.count
       + rtcpFeedback.count + fmtp.count + extmaps.count + msids.count + ssrcs.count + ssrcGroups.count
       + attributes.count
   }
 
   func write(into writer: inout SDPWriter) throws(SDPError) {
-    // The fields of which there is one each are a dozen: left out of the count, they stay below its slack.
-    guard attributeCount <= SDPLimits.attributesPerSectionMax - 32 else {
-      throw .tooManyAttributes(line: nil)
-    }
+    guard attributeCount <= SDPLimits.attributesPerSectionMax else { throw .tooManyAttributes(line: nil) }
     try writeHead(into: &writer)
     try transport.write(into: &writer)
     if let mid {

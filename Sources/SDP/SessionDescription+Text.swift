@@ -160,8 +160,9 @@ extension SessionDescription {
   }
 
   private func writeSessionAttributes(into writer: inout SDPWriter) throws(SDPError) {
-    let count = groups.count + transport.fingerprints.count + extmaps.count + attributes.count
-    guard count <= SDPLimits.attributesPerSectionMax - 32 else { throw .tooManyAttributes(line: nil) }
+    let single = [isICELite, extmapAllowMixed, direction != nil, endOfCandidates].count { $0 }
+    let count = single + transport.attributeCount + groups.count + extmaps.count + attributes.count
+    guard count <= SDPLimits.attributesPerSectionMax else { throw .tooManyAttributes(line: nil) }
     for group in groups { try group.write(into: &writer) }
     if isICELite { writer.line("a=ice-lite") }
     if extmapAllowMixed { writer.line("a=extmap-allow-mixed") }

@@ -100,6 +100,12 @@ extension TransportAttributes {
   /// Names of the attributes that ``parse(_:_:)`` takes.
   static let names: Set<String> = ["ice-ufrag", "ice-pwd", "ice-options", "fingerprint", "setup"]
 
+  /// How many `a=` lines these are.
+  var attributeCount: Int {
+    [iceUsernameFragment != nil, icePassword != nil, !iceOptions.isEmpty, setup != nil].count { $0 }
+      + fingerprints.count
+  }
+
   /// Takes an attribute if it is one of these.
   mutating func parse(_ name: String, _ reader: inout SDPFieldReader) throws(SDPError) -> Bool {
     let line = reader.line
