@@ -27,8 +27,6 @@ public enum ServiceException: String, Sendable, CaseIterable {
   case accessDenied = "AccessDeniedException"
   /// The request's body is longer than the stand-in reads.
   case requestEntityTooLarge = "RequestEntityTooLargeException"
-  /// The path exists, but not for this HTTP method.
-  case methodNotAllowed = "MethodNotAllowedException"
   /// A handshake for a version of WebSocket other than 13.
   case upgradeRequired = "UpgradeRequiredException"
 
@@ -37,7 +35,6 @@ public enum ServiceException: String, Sendable, CaseIterable {
     switch self {
     case .accessDenied: 403
     case .resourceNotFound: 404
-    case .methodNotAllowed: 405
     case .requestEntityTooLarge: 413
     case .upgradeRequired: 426
     case .invalidArgument, .serialization, .clientLimitExceeded, .accountChannelLimitExceeded, .resourceInUse,

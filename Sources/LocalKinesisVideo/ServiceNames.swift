@@ -10,14 +10,6 @@ enum ServiceNames {
   /// A channel name: 1 to 256 of `[a-zA-Z0-9_.-]`.
   static func isChannelName(_ text: String) -> Bool { isName(text) }
 
-  /// A viewer's id: 1 to 256 of `[a-zA-Z0-9_.-]`, not beginning with `AWS_` in any case.
-  static func isClientID(_ text: String) -> Bool {
-    isName(text) && text.prefix(4).lowercased() != "aws_"
-  }
-
-  /// A correlation id: 1 to 256 of `[a-zA-Z0-9_.-]`.
-  static func isCorrelationID(_ text: String) -> Bool { isName(text) }
-
   /// A version: 1 to 64 of `[a-zA-Z0-9]`.
   static func isVersion(_ text: String) -> Bool {
     let bytes = text.utf8
