@@ -78,7 +78,8 @@ public struct ChannelRegistry: Sendable {
   public private(set) var changeCount = 0
 
   /// Makes a registry; `channels` are those of an earlier run.
-  public init(configuration: Configuration, random: RandomSource, restoring channels: [SignalingChannel] = []) {
+  public init(configuration: Configuration, random: RandomSource, restoring channels: [SignalingChannel] = [])
+  {
     self.configuration = configuration
     self.random = random
     tokenMark = Self.hexadecimal(self.random.bytes(4))
@@ -92,7 +93,8 @@ public struct ChannelRegistry: Sendable {
 
   /// CreateSignalingChannel. The time is in milliseconds since 1970.
   public mutating func create(
-    name: String, type: String? = nil, messageTTLSeconds: Int? = nil, tags: [(key: String, value: String)] = [],
+    name: String, type: String? = nil, messageTTLSeconds: Int? = nil,
+    tags: [(key: String, value: String)] = [],
     atUnixMilliseconds now: Int64
   ) throws(KinesisVideoError) -> SignalingChannel {
     guard ServiceNames.isChannelName(name) else {

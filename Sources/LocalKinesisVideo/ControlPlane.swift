@@ -62,7 +62,8 @@ extension LocalService {
     KinesisVideoShapes.ChannelInfo(
       channelName: channel.name, channelARN: channel.arn, channelType: "SINGLE_MASTER",
       channelStatus: "ACTIVE", creationTime: Double(channel.creationMilliseconds) / 1000,
-      singleMasterConfiguration: .init(messageTtlSeconds: channel.messageTTLSeconds), version: channel.version)
+      singleMasterConfiguration: .init(messageTtlSeconds: channel.messageTTLSeconds), version: channel.version
+    )
   }
 
   private func listSignalingChannels(_ body: [UInt8]) throws(KinesisVideoError) -> [UInt8] {
@@ -124,7 +125,8 @@ extension LocalService {
     for name in [request.clientID, request.username].compactMap({ $0 }) {
       guard SignalingMessage.isIdentifier(name) else {
         throw KinesisVideoError(
-          .invalidArgument, "ClientId and Username have 1 to 256 characters of a-z, A-Z, 0-9, '_', '.' and '-'.")
+          .invalidArgument,
+          "ClientId and Username have 1 to 256 characters of a-z, A-Z, 0-9, '_', '.' and '-'.")
       }
     }
     guard request.service ?? "TURN" == "TURN" else {
@@ -154,7 +156,8 @@ extension LocalService {
     guard (1...5).contains(protocols.count) else {
       throw KinesisVideoError(.invalidArgument, "Protocols must have 1 to 5 entries.")
     }
-    guard let role = EndpointRole(rawValue: request.configuration?.role ?? EndpointRole.viewer.rawValue) else {
+    guard let role = EndpointRole(rawValue: request.configuration?.role ?? EndpointRole.viewer.rawValue)
+    else {
       throw KinesisVideoError(.invalidArgument, "Role must be MASTER or VIEWER.")
     }
     var endpoints: [KinesisVideoShapes.ResourceEndpoint] = []

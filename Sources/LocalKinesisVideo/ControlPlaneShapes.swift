@@ -53,7 +53,8 @@ enum ServiceJSON {
   /// Reads a request's body; an empty one counts as an object without members.
   ///
   /// A missing member is an invalid argument, a member of a wrong type or a broken text a serialization error.
-  static func decode<Body: Decodable>(_ type: Body.Type, from body: [UInt8]) throws(KinesisVideoError) -> Body {
+  static func decode<Body: Decodable>(_ type: Body.Type, from body: [UInt8]) throws(KinesisVideoError) -> Body
+  {
     do {
       return try JSONDecoder().decode(type, from: body.isEmpty ? Data("{}".utf8) : Data(body))
     } catch DecodingError.keyNotFound(let key, _) {

@@ -53,10 +53,11 @@ struct HeldMessages: Sendable {
   mutating func append(_ message: Message) -> Outcome {
     var replaced = false
     if message.kind.isDescription {
-      replaced = remove { held in
-        held.kind.isDescription && held.recipient == message.recipient
-          && held.senderClientID == message.senderClientID
-      } > 0
+      replaced =
+        remove { held in
+          held.kind.isDescription && held.recipient == message.recipient
+            && held.senderClientID == message.senderClientID
+        } > 0
     }
     let size = message.frame.utf8.count
     guard messages.count < Self.countMax, byteCount + size <= Self.byteCountMax else { return .refused }

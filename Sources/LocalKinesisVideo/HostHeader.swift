@@ -50,6 +50,8 @@ struct HostHeader: Hashable, Sendable {
   var isLocal: Bool {
     if name.contains(":") || !name.contains(".") { return true }
     if name.utf8.allSatisfy({ !ServiceNames.isLetterOrDigit($0) || $0 <= UInt8(ascii: "9") }) { return true }
-    return [".localhost", ".local", ".lan", ".home", ".internal", ".home.arpa"].contains { name.hasSuffix($0) }
+    return [".localhost", ".local", ".lan", ".home", ".internal", ".home.arpa"].contains {
+      name.hasSuffix($0)
+    }
   }
 }

@@ -38,7 +38,8 @@ public struct LocalService: Sendable {
   private let page: [String: PageAsset]
 
   /// Makes a service; `channels` are those of an earlier run.
-  public init(configuration: Configuration, random: RandomSource, restoring channels: [SignalingChannel] = []) {
+  public init(configuration: Configuration, random: RandomSource, restoring channels: [SignalingChannel] = [])
+  {
     var random = random
     var registryConfiguration = configuration.registry
     registryConfiguration.region = configuration.region
@@ -68,7 +69,8 @@ public struct LocalService: Sendable {
     }
     do throws(KinesisVideoError) {
       _ = try verifier.verify(
-        method: request.method, target: request.target.unredacted, headers: request.headers, body: request.body,
+        method: request.method, target: request.target.unredacted, headers: request.headers,
+        body: request.body,
         at: now.unixTime)
       let body = try perform(operation, body: request.body, host: host, at: now)
       return finished(
@@ -149,6 +151,14 @@ public struct LocalService: Sendable {
     return String(bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
   }
 
+  /// The ARN of the channel with this name, which is made if it does not exist.
+  public mutating func createChannelIfMissing(
+    named name: String, at now: ServiceTime
+  ) throws(KinesisVideoError) -> String {
+    if let channel = registry.channels.first(where: { $0.name == name }) { return channel.arn }
+    return try registry.create(name: name, atUnixMilliseconds: now.unixMilliseconds).arn
+  }
+
   // MARK: the viewer page
 
   private mutating func pageResponse(
@@ -175,7 +185,8 @@ public struct LocalService: Sendable {
     do throws(KinesisVideoError) {
       guard host.isLocal || configuration.pageHostNames.contains(host.name) else {
         throw KinesisVideoError(
-          .accessDenied, "The viewer page may only be opened by an address, a local name or a name that was configured.")
+          .accessDenied,
+          "The viewer page may only be opened by an address, a local name or a name that was configured.")
       }
       let body =
         request.path == "/api/channels"
@@ -193,7 +204,8 @@ public struct LocalService: Sendable {
     let list = registry.channels.map { channel in
       let presence = hub.presence(ofChannel: channel.arn)
       return PageShapes.Channel(
-        name: channel.name, status: "ACTIVE", hasMaster: presence.hasMaster, viewerCount: presence.viewerCount,
+        name: channel.name, status: "ACTIVE", hasMaster: presence.hasMaster,
+        viewerCount: presence.viewerCount,
         maxViewers: configuration.signaling.viewersMax)
     }
     return ServiceJSON.encode(PageShapes.ChannelList(channels: list))
@@ -208,7 +220,8 @@ public struct LocalService: Sendable {
     let channel = try registry.describe(name: name, arn: nil)
     let viewersMax = configuration.signaling.viewersMax
     guard hub.presence(ofChannel: channel.arn).viewerCount < viewersMax else {
-      throw KinesisVideoError(.clientLimitExceeded, "The channel has \(viewersMax) viewers, which is the limit.")
+      throw KinesisVideoError(
+        .clientLimitExceeded, "The channel has \(viewersMax) viewers, which is the limit.")
     }
     let clientID = "viewer-" + Self.hexadecimal(random.bytes(8))
     guard let endpoint = ServiceURL(endpoint(.viewer, of: channel.arn, host: host)) else {
@@ -216,7 +229,8 @@ public struct LocalService: Sendable {
     }
     let url = SignatureV4.presignedURL(
       endpoint, parameters: [("X-Amz-ChannelARN", channel.arn), ("X-Amz-ClientId", clientID)],
-      credentials: configuration.credentials, region: configuration.region, expiresSeconds: 299, at: now.unixTime)
+      credentials: configuration.credentials, region: configuration.region, expiresSeconds: 299,
+      at: now.unixTime)
     return ServiceJSON.encode(
       PageShapes.Connection(
         channelARN: channel.arn, clientId: clientID, url: url.unredacted, iceServers: []))

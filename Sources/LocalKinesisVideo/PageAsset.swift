@@ -17,7 +17,9 @@ struct PageAsset: Sendable {
       var size = 0
       var path: UnsafePointer<CChar>?
       var contentType: UnsafePointer<CChar>?
-      guard let start = cvp_asset(index, &size, &path, &contentType), let path, let contentType else { continue }
+      guard let start = cvp_asset(index, &size, &path, &contentType), let path, let contentType else {
+        continue
+      }
       let bytes = Array(UnsafeBufferPointer(start: start, count: size))
       assets[String(cString: path)] = PageAsset(
         contentType: String(cString: contentType), bytes: bytes,

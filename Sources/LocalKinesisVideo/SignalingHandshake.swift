@@ -49,7 +49,8 @@ extension LocalService {
     guard let clientID, SignalingMessage.isViewerIdentifier(clientID) else {
       throw KinesisVideoError(
         .invalidArgument,
-        "X-Amz-ClientId must have 1 to 256 characters of a-z, A-Z, 0-9, '_', '.' and '-' and not begin with 'AWS_'.")
+        "X-Amz-ClientId must have 1 to 256 characters of a-z, A-Z, 0-9, '_', '.' and '-' and not begin with 'AWS_'."
+      )
     }
     return .viewer(clientID: clientID)
   }
@@ -57,7 +58,8 @@ extension LocalService {
   /// The opening handshake's own rules (RFC 6455 §4.2.1).
   private static func checkHandshake(_ request: ServiceRequest) throws(KinesisVideoError) {
     guard request.method == "GET", request.elements(ofHeader: "connection").contains("upgrade") else {
-      throw KinesisVideoError(.invalidArgument, "A WebSocket is opened by GET with the header 'Connection: Upgrade'.")
+      throw KinesisVideoError(
+        .invalidArgument, "A WebSocket is opened by GET with the header 'Connection: Upgrade'.")
     }
     guard request.onlyHeader("sec-websocket-version") == "13" else {
       throw KinesisVideoError(.upgradeRequired, "Only version 13 of WebSocket is spoken here.")

@@ -193,7 +193,9 @@ public struct SignalingHub: Sendable {
   /// Closes a deleted channel's connections and drops what waits there.
   public mutating func removeChannel(_ arn: String) {
     guard let channel = channels.removeValue(forKey: arn) else { return }
-    for id in [channel.master].compactMap({ $0 }) + channel.viewers.values.sorted(by: { $0.rawValue < $1.rawValue }) {
+    for id in [channel.master].compactMap({ $0 })
+      + channel.viewers.values.sorted(by: { $0.rawValue < $1.rawValue })
+    {
       connections[id] = nil
       effects.append(.close(id, .goingAway, reason: "The channel was deleted"))
     }
@@ -202,7 +204,9 @@ public struct SignalingHub: Sendable {
   /// Closes every connection.
   public mutating func closeAll() {
     for arn in channels.keys.sorted() {
-      for id in connectionIDs(ofChannel: arn) { close(id, .goingAway, reason: "The service is shutting down") }
+      for id in connectionIDs(ofChannel: arn) {
+        close(id, .goingAway, reason: "The service is shutting down")
+      }
     }
   }
 
@@ -215,7 +219,9 @@ public struct SignalingHub: Sendable {
 
   /// Asks all clients of a channel to fetch new ICE servers.
   public mutating func sendReconnectICEServer(toChannel arn: String, at now: Instant) {
-    for id in connectionIDs(ofChannel: arn) { send(SignalingMessage.ServiceFrame.reconnectICEServer.text, to: id, at: now) }
+    for id in connectionIDs(ofChannel: arn) {
+      send(SignalingMessage.ServiceFrame.reconnectICEServer.text, to: id, at: now)
+    }
   }
 
   private mutating func sendGoAway(to id: SignalingConnectionID, at now: Instant) {
@@ -258,9 +264,9 @@ public struct SignalingHub: Sendable {
       }
     }
     for arn in channels.keys.sorted() {
-      withChannel(arn) { channel in
-        drops[.expired] &+= UInt64(channel.held.removeExpired(at: now))
-      }
+      var expired = 0
+      withChannel(arn) { channel in expired = channel.held.removeExpired(at: now) }
+      drops[.expired] &+= UInt64(expired)
     }
   }
 

@@ -217,7 +217,8 @@ struct ChannelRegistryTests {
     var registry = makeRegistry()
     let channel = try registry.create(name: "porch", atUnixMilliseconds: time)
     let restored = ChannelRegistry(
-      configuration: ChannelRegistry.Configuration(), random: RandomSource(seed: 2), restoring: registry.channels)
+      configuration: ChannelRegistry.Configuration(), random: RandomSource(seed: 2),
+      restoring: registry.channels)
     let found = try restored.describe(name: "porch", arn: nil)
     #expect(found == channel)
     #expect(restored.changeCount == 0)

@@ -121,7 +121,8 @@ struct SignalingHubTests {
     let master = try harness.connect(.master)
     let viewer = try harness.connect(.viewer(clientID: "a"))
     harness.receive(
-      #"{"action":"SDP_OFFER","messagePayload":"QQ==","senderClientId":"b","SenderClientId":"b"}"#, on: viewer)
+      #"{"action":"SDP_OFFER","messagePayload":"QQ==","senderClientId":"b","SenderClientId":"b"}"#, on: viewer
+    )
     #expect(harness.takeFrames(master) == [.message(kind: .offer, payload: "QQ==", senderClientID: "a")])
   }
 
@@ -131,7 +132,8 @@ struct SignalingHubTests {
     let master = try harness.connect(.master)
     let viewer = try harness.connect(.viewer(clientID: "a"))
     harness.receive(
-      #"{"action":"SDP_ANSWER","RecipientClientId":"a","MessagePayload":"QQ==","CorrelationId":"7"}"#, on: master)
+      #"{"action":"SDP_ANSWER","RecipientClientId":"a","MessagePayload":"QQ==","CorrelationId":"7"}"#,
+      on: master)
     #expect(harness.takePayloads(viewer) == ["QQ=="])
     #expect(harness.sent[master] == nil)
   }
