@@ -8,9 +8,9 @@ import WebRTCCore
 
 /// One encoder, many viewers: a frame is packetised once and sent to all members.
 ///
-/// Each frame costs one hop to each network loop, whatever the number of its members. A member's video begins at
-/// a key frame once its connection stands, and again after an interruption. A member whose connection has ended
-/// leaves by itself.
+/// Each frame costs one hop to each network loop, whatever the number of its members. A member's video begins
+/// at a key frame once its connection stands, and again after an interruption. A member whose connection has
+/// ended leaves by itself.
 public final class Broadcast: Sendable {
   /// One of the tracks that a broadcast carries, `video` and `audio` for the usual two.
   public struct Track: RawRepresentable, Hashable, Sendable {
@@ -75,8 +75,8 @@ public final class Broadcast: Sendable {
     }
   }
 
-  /// Sends frames to one member, which has then begun: a running group of pictures from its key frame on, for a
-  /// viewer that just connected or lost its reference.
+  /// Sends frames to one member, which has then begun: a running group of pictures from its key frame on, for
+  /// a viewer that just connected or lost its reference.
   public func send(_ frames: [PacketizedFrame], track: Track, to member: Member) {
     let group = member.group
     member.handle.loop.post { state, now in

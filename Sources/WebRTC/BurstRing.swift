@@ -5,8 +5,8 @@ import SansIO
 
 /// The memory that cores write their bursts into: buffers used in turn and filled anew after each flush.
 ///
-/// In steady state it allocates nothing. A buffer that still waits in a channel when its turn comes again gets
-/// new memory by itself, because byte buffers are copied on write. Confined to the event loop.
+/// In steady state it allocates nothing. A buffer that still waits in a channel when its turn comes again
+/// gets new memory by itself, because byte buffers are copied on write. Confined to the event loop.
 struct BurstRing {
   /// Room for one burst: ten packets of 1,200 bytes and their overhead.
   static let burstByteCount = 16_384

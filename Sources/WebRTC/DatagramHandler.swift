@@ -3,7 +3,8 @@
 import NIOCore
 import SansIO
 
-/// The only handler of a socket's channel: hands received datagrams to the socket, and its writes to the channel.
+/// The only handler of a socket's channel: hands received datagrams to the socket, and its writes to the
+/// channel.
 ///
 /// Confined to the channel's event loop.
 final class DatagramHandler: ChannelInboundHandler {

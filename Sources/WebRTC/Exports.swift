@@ -7,6 +7,9 @@
 @_exported public import class RTP.PacketizedFrame
 @_exported public import enum SDP.MediaDirection
 @_exported public import enum SDP.MediaKind
+@_exported public import struct SansIO.IPAddress
+@_exported public import struct SansIO.Instant
+@_exported public import struct SansIO.TransportAddress
 @_exported public import struct WebRTCCore.ICECandidateInit
 @_exported public import struct WebRTCCore.NegotiatedMedia
 @_exported public import enum WebRTCCore.PeerConnectionError

@@ -4,7 +4,8 @@ import NIOCore
 
 /// A reference that may travel anywhere and be used on its event loop only.
 ///
-/// Unlike NIO's own boxes it can be made before the loop sees the object; whoever makes it gives the object up.
+/// Unlike NIO's own boxes it can be made before the loop sees the object; whoever makes it gives the object
+/// up.
 struct LoopConfined<Object: AnyObject>: @unchecked Sendable {
   let eventLoop: any EventLoop
   private let object: Object

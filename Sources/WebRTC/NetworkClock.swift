@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import NIOCore
-import SansIO
+public import SansIO
 
 #if canImport(Glibc)
   import Glibc
@@ -11,10 +11,10 @@ import SansIO
 
 /// The kernel's monotonic clock in the cores' terms, and where it stands on the wall.
 ///
-/// The only place of this module that reads a clock.
-enum NetworkClock {
+/// The only place of this module that reads a clock; applications take their capture times from here.
+public enum NetworkClock {
   /// Now, nanoseconds of the monotonic clock.
-  static var now: Instant { Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds)) }
+  public static var now: Instant { Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds)) }
 
   /// Unix time, in nanoseconds, at which the monotonic clock stood at zero: read once, so that a step of the
   /// wall clock does not tear the sender reports of a running connection.

@@ -10,8 +10,8 @@ import Synchronization
 /// Sockets and time for many peer connections: one event loop, one UDP socket for each address of the host,
 /// shared by all its connections.
 ///
-/// One loop serves some hundreds of connections; open a second one for more, each with ports of its own. Open it
-/// before the first offer, so that sockets are bound and certificates made when a viewer arrives.
+/// One loop serves some hundreds of connections; open a second one for more, each with ports of its own. Open
+/// it before the first offer, so that sockets are bound and certificates made when a viewer arrives.
 ///
 /// ```swift
 /// let loop = try await NetworkLoop()
@@ -89,8 +89,8 @@ public final class NetworkLoop: Sendable {
 
   /// Opens the sockets.
   ///
-  /// An address that cannot be bound is left out (an interface may be about to go); when none is left the first
-  /// error is thrown.
+  /// An address that cannot be bound is left out (an interface may be about to go); when none is left the
+  /// first error is thrown.
   ///
   /// - Throws: ``NetworkError/noUsableAddress``, ``NetworkError/socket(operation:address:code:)``,
   ///   ``NetworkError/certificate(_:)``.
@@ -128,7 +128,8 @@ public final class NetworkLoop: Sendable {
     eventLoop.execute { state.value.shutdown() }
   }
 
-  /// Ends all connections with a goodbye to their peers and closes the sockets. Calling it again does nothing.
+  /// Ends all connections with a goodbye to their peers and closes the sockets. Calling it again does
+  /// nothing.
   public func shutdown() async {
     reservations.state.withLock { $0.isShutDown = true }
     await run { state, _ in state.shutdown() }

@@ -32,9 +32,9 @@ public struct PeerConnectionConfiguration: Sendable {
 /// A WebRTC connection to one peer (W3C WebRTC §4.4, RTCPeerConnection).
 ///
 /// The names are those of the browsers' API; what is an event handler there is an asynchronous sequence here.
-/// A connection lives on its ``NetworkLoop``. All members may be used from any task at any time; after the end of
-/// the connection they throw ``PeerConnectionError/closed`` or do nothing. A connection that is released without
-/// ``close()`` closes by itself.
+/// A connection lives on its ``NetworkLoop``. All members may be used from any task at any time; after the
+/// end of the connection they throw ``PeerConnectionError/closed`` or do nothing. A connection that is
+/// released without ``close()`` closes by itself.
 ///
 /// An answering sender, from the offer to pictures:
 ///
@@ -119,7 +119,8 @@ public final class PeerConnection: Sendable {
   /// The present state and all later ones; a stream of its own for each use. It ends with `closed`.
   public var signalingStates: AsyncStream<SignalingState> { streams.signalingState.changes }
 
-  /// Local candidates to be signaled (trickle ICE, RFC 8838); `nil` says that there are no more. For one reader.
+  /// Local candidates to be signaled (trickle ICE, RFC 8838); `nil` says that there are no more. For one
+  /// reader.
   public var candidates: AsyncStream<ICECandidateInit?> { streams.candidates }
   /// What else happens; for one reader. It ends with the connection.
   public var events: AsyncStream<PeerConnectionEvent> { streams.events }
@@ -129,7 +130,8 @@ public final class PeerConnection: Sendable {
   /// The transceivers in the order of their creation.
   public var transceivers: [Transceiver] { streams.transceivers }
 
-  /// Adds a transceiver; the next offer carries it, or the next answer where the peer's offer has a place for it.
+  /// Adds a transceiver; the next offer carries it, or the next answer where the peer's offer has a place for
+  /// it.
   ///
   /// - Throws: ``PeerConnectionError/closed``.
   @discardableResult
@@ -167,7 +169,8 @@ public final class PeerConnection: Sendable {
     }
   }
 
-  /// Sets our description: the one given, or, as the signaling state asks for, an answer or an offer made now.
+  /// Sets our description: the one given, or, as the signaling state asks for, an answer or an offer made
+  /// now.
   ///
   /// - Returns: the description that was set.
   /// - Throws: ``PeerConnectionError``.
@@ -214,7 +217,8 @@ public final class PeerConnection: Sendable {
     try await handle.perform { driver, now in driver.core.statistics(at: now) }
   }
 
-  /// Says goodbye to the peer (RTCP BYE, DTLS close_notify) and ends all streams. Calling it again does nothing.
+  /// Says goodbye to the peer (RTCP BYE, DTLS close_notify) and ends all streams. Calling it again does
+  /// nothing.
   public func close() async {
     let driver = handle.driver
     await handle.loop.run { state, now in driver.value.close(in: state, at: now) }

@@ -3,8 +3,8 @@
 import Logging
 import SansIO
 
-/// At most one line of each kind in ten seconds: what a stranger on the network can cause must not fill a disk
-/// (threat T43). Confined to the event loop.
+/// At most one line of each kind in ten seconds: what a stranger on the network can cause must not fill a
+/// disk (threat T43). Confined to the event loop.
 struct RateLimitedLog<Kind: CaseIterable & RawRepresentable> where Kind.RawValue == Int {
   /// The pause between two lines of one kind.
   static var pause: TimeDelta { .seconds(10) }

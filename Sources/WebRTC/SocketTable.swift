@@ -5,10 +5,10 @@ import SansIO
 
 /// Which of a loop's peers does a datagram belong to?
 ///
-/// All peers of a loop share its sockets. STUN requests name the peer by our user name fragment (RFC 8445 §7.3),
-/// STUN responses by the first four bytes of the transaction id, which every peer has of its own; everything
-/// else goes by the address that it came from, once that address has proved itself to a peer's ICE agent. The
-/// peer that authenticated an address last owns it. A plain value: no socket, no clock.
+/// All peers of a loop share its sockets. STUN requests name the peer by our user name fragment (RFC 8445
+/// §7.3), STUN responses by the first four bytes of the transaction id, which every peer has of its own;
+/// everything else goes by the address that it came from, once that address has proved itself to a peer's ICE
+/// agent. The peer that authenticated an address last owns it. A plain value: no socket, no clock.
 struct SocketTable {
   /// Addresses that one peer may own: a path for each pair of a check list that changes under way, with room
   /// for NAT rebinding. Beyond it the peer's oldest address is forgotten.

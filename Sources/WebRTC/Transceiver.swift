@@ -19,7 +19,8 @@ public final class Transceiver: Sendable {
   public let kind: MediaKind
   /// The frames that the peer sends, whole and in order; for one reader. It ends with the connection.
   public let frames: AsyncStream<MediaFrame>
-  /// The peer asks for a key frame (PLI or FIR); several requests that were not read yet are one. For one reader.
+  /// The peer asks for a key frame (PLI or FIR); several requests that were not read yet are one. For one
+  /// reader.
   public let keyFrameRequests: AsyncStream<Void>
 
   private let frameSink: AsyncStream<MediaFrame>.Continuation

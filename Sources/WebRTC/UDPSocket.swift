@@ -20,9 +20,9 @@ protocol UDPSocketDelegate: AnyObject {
 /// One UDP socket of a loop, shared by all its peers, that survives its channels.
 ///
 /// The first datagram to every address is a probe: written, flushed and judged alone, because the error of a
-/// send closes the channel (threat T45). A refused address is left alone for a while, the channel is made again
-/// on the same kernel socket, and no other peer loses a datagram. Segmentation offload is probed likewise and
-/// turned off for addresses where it fails. Confined to the event loop.
+/// send closes the channel (threat T45). A refused address is left alone for a while, the channel is made
+/// again on the same kernel socket, and no other peer loses a datagram. Segmentation offload is probed
+/// likewise and turned off for addresses where it fails. Confined to the event loop.
 final class UDPSocket {
   /// Messages that wait for a new channel at most; one turn of a loop with many viewers fits.
   static let heldMessagesMax = 512

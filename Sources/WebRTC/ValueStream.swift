@@ -4,8 +4,8 @@ import Synchronization
 
 /// A value that changes: its present state, and a stream of changes for each who asks.
 ///
-/// Written from an event loop, read from anywhere. A reader that falls behind loses the older changes, never the
-/// latest.
+/// Written from an event loop, read from anywhere. A reader that falls behind loses the older changes, never
+/// the latest.
 final class ValueStream<Value: Sendable & Equatable>: Sendable {
   /// Changes that one reader may be behind.
   static var bufferedChangesMax: Int { 16 }
