@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DTLS
+public import Logging
+public import NIOCore
+import NIOPosix
+public import SansIO
+import Synchronization
+
+/// Sockets and time for many peer connections: one event loop, one UDP socket for each address of the host,
+/// shared by all its connections.
+///
+/// One loop serves some hundreds of connections; open a second one for more, each with ports of its own. Open
+/// it before the first offer, so that sockets are bound and certificates made when a viewer arrives.
+///
+/// ```swift
+/// let loop = try await NetworkLoop()
+/// let connection = try PeerConnection(on: loop)
+/// …
+/// await loop.shutdown()
+/// ```
+public final class NetworkLoop: Sendable {
+  /// What a loop can be told.
+  public struct Configuration: Sendable {
+    /// The addresses to bind, `nil` for those of the host's interfaces.
+    public var addresses: [IPAddress]?
+    /// Whether loopback addresses are used although there are others: for peers on the same host.
+    public var includesLoopback: Bool
+    /// The UDP port of all sockets; 0 lets the kernel choose one for each.
+    public var port: UInt16
+    /// Connections that the loop takes at most.
+    public var connectionsMax: Int
+    /// Bytes that the kernel is asked to buffer for each socket and direction.
+    public var kernelBufferByteCount: Int
+    /// Whether bursts are handed to the kernel whole (UDP_SEGMENT), where it can take them.
+    public var usesSegmentationOffload: Bool
+    /// The event loop to run on; `nil` takes one of SwiftNIO's shared ones. It must outlive the connections.
+    public var eventLoop: (any EventLoop)?
+
+    /// The defaults: all interfaces but loopback, ports chosen by the kernel, 1,024 connections.
+    public init(
+      addresses: [IPAddress]? = nil, includesLoopback: Bool = false, port: UInt16 = 0,
+      connectionsMax: Int = 1024, kernelBufferByteCount: Int = 4 << 20,
+      usesSegmentationOffload: Bool = true, eventLoop: (any EventLoop)? = nil
+    ) {
+      self.addresses = addresses
+      self.includesLoopback = includesLoopback
+      self.port = port
+      self.connectionsMax = connectionsMax
+      self.kernelBufferByteCount = kernelBufferByteCount
+      self.usesSegmentationOffload = usesSegmentationOffload
+      self.eventLoop = eventLoop
+    }
+  }
+
+  /// What has passed through a loop's sockets.
+  public struct Statistics: Sendable {
+    /// Datagrams received, also those dropped.
+    public var datagramsReceived: UInt64
+    /// Bursts sent: one or more datagrams in one call each.
+    public var burstsSent: UInt64
+    /// Datagrams dropped, by cause.
+    public var drops: DropCounters<NetworkDropCause>
+    /// How often a socket's channel was made again after an error.
+    public var channelRebuilds: Int
+    /// Connections at present.
+    public var connectionCount: Int
+  }
+
+  private struct Reservations {
+    var connectionCount = 0
+    var nextPrefix = UInt32.random(in: .min ... .max)
+    var isShutDown = false
+  }
+
+  /// The addresses and ports that the loop's sockets are bound to.
+  public let localAddresses: [TransportAddress]
+  let eventLoop: any EventLoop
+  let dtls: DTLSContext
+  private let state: LoopConfined<LoopState>
+  private let certificates: CertificatePool
+  private let configuration: Configuration
+  private let reservations: ReservationBox
+
+  /// Reservations are made by any thread and given back by the event loop.
+  private final class ReservationBox: Sendable {
+    let state = Mutex(Reservations())
+  }
+
+  /// Opens the sockets.
+  ///
+  /// An address that cannot be bound is left out (an interface may be about to go); when none is left the
+  /// first error is thrown.
+  ///
+  /// - Throws: ``NetworkError/noUsableAddress``, ``NetworkError/socket(operation:address:code:)``,
+  ///   ``NetworkError/certificate(_:)``.
+  public init(
+    configuration: Configuration = Configuration(), logger: Logger = Logger(label: "webrtc.network")
+  ) async throws(NetworkError) {
+    let interfaces = NetworkInterfaces.current()
+    let kernelSockets = try Self.bind(configuration, interfaces: interfaces)
+    do throws(DTLSError) { dtls = try DTLSContext() } catch { throw .certificate("\(error)") }
+    let eventLoop = configuration.eventLoop ?? MultiThreadedEventLoopGroup.singleton.any()
+    let reservations = ReservationBox()
+    let state = LoopState(eventLoop: eventLoop, logger: logger) {
+      reservations.state.withLock { $0.connectionCount -= 1 }
+    }
+    let confined = LoopConfined(state, to: eventLoop)
+    self.configuration = configuration
+    self.eventLoop = eventLoop
+    self.reservations = reservations
+    self.state = confined
+    certificates = CertificatePool(context: dtls)
+    localAddresses = kernelSockets.map(\.address)
+    let forbidden = Set(interfaces.compactMap(\.broadcastAddress))
+    let sendsOffloaded = configuration.usesSegmentationOffload
+    let opening = KernelSockets(sockets: kernelSockets)
+    await withCheckedContinuation { continuation in
+      eventLoop.execute {
+        confined.value.open(opening.sockets, forbidden: forbidden, sendsOffloaded: sendsOffloaded)
+        continuation.resume()
+      }
+    }
+  }
+
+  deinit {
+    let state = state
+    eventLoop.execute { state.value.shutdown() }
+  }
+
+  /// Ends all connections with a goodbye to their peers and closes the sockets. Calling it again does
+  /// nothing.
+  public func shutdown() async {
+    reservations.state.withLock { $0.isShutDown = true }
+    await run { state, _ in state.shutdown() }
+  }
+
+  /// What has passed through the sockets so far.
+  public func statistics() async -> Statistics {
+    let connectionCount = reservations.state.withLock { $0.connectionCount }
+    return await run { state, _ in
+      Statistics(
+        datagramsReceived: state.datagramsReceived, burstsSent: state.burstsSent, drops: state.drops,
+        channelRebuilds: state.sockets.reduce(0) { $0 + $1.rebuildCount }, connectionCount: connectionCount)
+    }
+  }
+
+  // MARK: For connections
+
+  /// Runs `body` as one turn of the loop and returns what it returns.
+  func run<Result: Sendable>(_ body: @escaping @Sendable (LoopState, Instant) -> Result) async -> Result {
+    await withCheckedContinuation { continuation in
+      post { state, now in continuation.resume(returning: body(state, now)) }
+    }
+  }
+
+  /// Runs `body` as one turn of the loop, some time soon.
+  func post(_ body: @escaping @Sendable (LoopState, Instant) -> Void) {
+    let state = state
+    eventLoop.execute {
+      let now = NetworkClock.now
+      body(state.value, now)
+      state.value.endTurn(at: now)
+    }
+  }
+
+  /// Reserves a place for a connection: a certificate and a transaction prefix of its own.
+  func reserveConnection() throws(NetworkError) -> (certificate: DTLSCertificate, transactionPrefix: UInt32) {
+    let limit = configuration.connectionsMax
+    let reserved: Swift.Result<UInt32, NetworkError> = reservations.state.withLock { state in
+      guard !state.isShutDown else { return .failure(.shutDown) }
+      guard state.connectionCount < limit else { return .failure(.tooManyConnections(limit: limit)) }
+      state.connectionCount += 1
+      // A large odd step: no prefix repeats before all were used, and neighbours are far apart.
+      state.nextPrefix &+= 0x9e37_79b1
+      return .success(state.nextPrefix)
+    }
+    let prefix = try reserved.get()
+    do throws(NetworkError) { return (try certificates.take(), prefix) } catch {
+      reservations.state.withLock { $0.connectionCount -= 1 }
+      throw error
+    }
+  }
+
+  // MARK: Opening
+
+  /// Kernel sockets on their way to the event loop, given up by the sender.
+  private struct KernelSockets: @unchecked Sendable {
+    let sockets: [KernelSocket]
+  }
+
+  private static func bind(
+    _ configuration: Configuration, interfaces: [NetworkInterface]
+  ) throws(NetworkError) -> [KernelSocket] {
+    let addresses =
+      configuration.addresses
+      ?? NetworkInterfaces.usable(from: interfaces, includingLoopback: configuration.includesLoopback)
+      .map(\.address)
+    var sockets: [KernelSocket] = []
+    var firstError: NetworkError?
+    for address in addresses {
+      do throws(NetworkError) {
+        sockets.append(
+          try KernelSocket(
+            binding: address, port: configuration.port, bufferByteCount: configuration.kernelBufferByteCount))
+      } catch { firstError = firstError ?? error }
+    }
+    guard !sockets.isEmpty else { throw firstError ?? .noUsableAddress }
+    return sockets
+  }
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ICE
+import NIOCore
+import RTP
+import SDP
+import SansIO
+import WebRTCCore
+
+/// Drives one connection's core: datagrams and deadlines in, datagrams and events out.
+///
+/// Confined to the event loop of its ``LoopState``, which owns it until it is finished. No hop, lock or task
+/// stands between a datagram and the core.
+final class PeerDriver {
+  /// Bursts that one connection sends before others get their turn.
+  static let burstsPerTurnMax = 32
+  /// Datagrams that closing may take: the BYE and the close_notify, with room.
+  static let closingBurstsMax = 8
+
+  /// The protocol itself.
+  var core: PeerConnectionCore
+  /// The number of this connection in its loop; -1 before it joined and after it left.
+  var number = -1
+  /// Whether it waits for its turn to be drained.
+  var isDirty = false
+  /// Whether media may be sent.
+  private(set) var isConnected = false
+  /// Whether it has left its loop for good.
+  private(set) var isFinished = false
+
+  private let events: PeerEvents
+  /// The application's side of each transceiver, by its number.
+  private var transceivers: [Transceiver] = []
+  /// The loop as applications hold it; transceivers send through it.
+  private let networkLoop: NetworkLoop
+
+  init(core: consuming PeerConnectionCore, events: PeerEvents, on networkLoop: NetworkLoop) {
+    self.core = core
+    self.events = events
+    self.networkLoop = networkLoop
+  }
+
+  // MARK: Input
+
+  /// Hands a datagram to the core.
+  ///
+  /// - Returns: whether the peer's ICE agent trusts the address that it came from; asked for STUN only.
+  func receive(_ datagram: RawSpan, on route: Route, mayProveRoute: Bool, at now: Instant) -> Bool {
+    core.receive(datagram, on: route, at: now)
+    return mayProveRoute && core.isAuthenticated(route)
+  }
+
+  /// Queues a frame with the core when the connection stands.
+  ///
+  /// - Returns: whether it was queued.
+  func send(_ frame: PacketizedFrame, on transceiver: TransceiverID, at now: Instant) -> Bool {
+    guard isConnected, !isFinished else { return false }
+    core.send(frame, on: transceiver, at: now)
+    return true
+  }
+
+  /// Adds a transceiver and its application side.
+  func addTransceiver(_ kind: MediaKind, _ parameters: TransceiverInit) -> Transceiver {
+    transceiver(core.addTransceiver(kind, parameters), kind: kind)
+  }
+
+  /// Sets a local description, making it first where none is given (W3C WebRTC §4.4.2, setLocalDescription).
+  func setLocalDescription(
+    _ given: SessionDescriptionInit?, at now: Instant
+  ) throws(PeerConnectionError) -> SessionDescriptionInit {
+    let description: SessionDescriptionInit
+    if let given {
+      description = given
+    } else if core.signalingState == .haveRemoteOffer {
+      description = try core.createAnswer(at: now)
+    } else {
+      description = try core.createOffer(at: now)
+    }
+    try core.setLocalDescription(description, at: now)
+    return description
+  }
+
+  private func transceiver(_ id: TransceiverID, kind: MediaKind) -> Transceiver {
+    if let known = transceivers.first(where: { $0.id == id }) { return known }
+    let transceiver = Transceiver(id: id, kind: kind, of: ConnectionHandle(self, on: networkLoop))
+    transceivers.append(transceiver)
+    events.noteTransceiver(transceiver)
+    return transceiver
+  }
+
+  // MARK: Output
+
+  /// Hands out events and sends what the core has to send, within one turn's share.
+  ///
+  /// - Returns: whether more is waiting.
+  func drain(into loop: LoopState, burstsMax: Int = PeerDriver.burstsPerTurnMax, at now: Instant) -> Bool {
+    deliverEvents(at: now)
+    var bursts = 0
+    while bursts < burstsMax {
+      guard loop.sendBurst(of: self, at: now) else { break }
+      bursts += 1
+    }
+    deliverEvents(at: now)
+    return bursts == burstsMax
+  }
+
+  private func deliverEvents(at now: Instant) {
+    while let event = core.pollEvent() { deliver(event, at: now) }
+  }
+
+  private func deliver(_ event: PeerConnectionCore.Event, at now: Instant) {
+    switch event {
+    case .signalingStateChanged(let state):
+      events.signalingState.set(state)
+    case .iceConnectionStateChanged(let state):
+      events.iceConnectionState.set(state)
+    case .connectionStateChanged(let state):
+      isConnected = state == .connected
+      events.connectionState.set(state)
+    case .localCandidate(let candidate):
+      events.addCandidate(candidate)
+    case .endOfLocalCandidates:
+      events.addCandidate(nil)
+    case .transceiverAdded(let id):
+      guard let kind = core.kind(of: id) else { return }
+      events.add(.transceiverAdded(transceiver(id, kind: kind)))
+    case .frameReceived(let id, let frame):
+      transceivers.first { $0.id == id }?.deliver(frame)
+    case .keyFrameRequested(let id):
+      transceivers.first { $0.id == id }?.deliverKeyFrameRequest()
+    case .negotiationNeeded:
+      events.add(.negotiationNeeded)
+    case .dtlsConnected:
+      events.add(.dtlsConnected(at: now))
+    case .firstPacketSent(let id):
+      events.add(.firstPacketSent(id, at: now))
+    }
+  }
+
+  // MARK: End
+
+  /// Says goodbye to the peer and ends. Safe to call at any time and again.
+  func close(in loop: LoopState, at now: Instant) {
+    guard !isFinished else { return }
+    core.close(at: now)
+    _ = drain(into: loop, burstsMax: Self.closingBurstsMax, at: now)
+    finish(in: loop)
+  }
+
+  /// Leaves the loop and ends the application's streams.
+  func finish(in loop: LoopState) {
+    guard !isFinished else { return }
+    isFinished = true
+    isConnected = false
+    loop.remove(self)
+    for transceiver in transceivers { transceiver.finish() }
+    transceivers = []
+    events.finish()
+  }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ICE
+public import SansIO
+import Synchronization
+public import WebRTCCore
+
+/// What happens on a connection beside its states, candidates and media.
+public enum PeerConnectionEvent: Sendable {
+  /// A transceiver changed in a way that an offer has to carry (W3C WebRTC §4.7.3).
+  case negotiationNeeded
+  /// The peer's description brought a transceiver that we had not made (the `track` event of browsers).
+  case transceiverAdded(Transceiver)
+  /// The DTLS handshake ended well, on the monotonic clock.
+  case dtlsConnected(at: Instant)
+  /// The first media packet of a transceiver was handed to the network, on the monotonic clock.
+  case firstPacketSent(TransceiverID, at: Instant)
+}
+
+/// The streams between a connection's driver and its application.
+///
+/// The driver writes from its event loop, the application reads anywhere; every stream is bounded.
+final class PeerEvents: Sendable {
+  /// Local candidates that may wait to be read: above any number of interfaces.
+  static let candidatesMax = 256
+  /// Other events that may wait to be read.
+  static let eventsMax = 64
+
+  let connectionState = ValueStream(PeerConnectionState.new)
+  let iceConnectionState = ValueStream(ICEConnectionState.new)
+  let signalingState = ValueStream(SignalingState.stable)
+  let candidates: AsyncStream<ICECandidateInit?>
+  let events: AsyncStream<PeerConnectionEvent>
+  private let candidateSink: AsyncStream<ICECandidateInit?>.Continuation
+  private let eventSink: AsyncStream<PeerConnectionEvent>.Continuation
+  private let known = Mutex<[Transceiver]>([])
+
+  init() {
+    (candidates, candidateSink) = AsyncStream.makeStream(
+      of: ICECandidateInit?.self, bufferingPolicy: .bufferingOldest(Self.candidatesMax))
+    (events, eventSink) = AsyncStream.makeStream(
+      of: PeerConnectionEvent.self, bufferingPolicy: .bufferingNewest(Self.eventsMax))
+  }
+
+  var transceivers: [Transceiver] { known.withLock { $0 } }
+
+  func noteTransceiver(_ transceiver: Transceiver) { known.withLock { $0.append(transceiver) } }
+
+  func addCandidate(_ candidate: ICECandidateInit?) { candidateSink.yield(candidate) }
+
+  func add(_ event: PeerConnectionEvent) { eventSink.yield(event) }
+
+  func finish() {
+    signalingState.finish(with: .closed)
+    iceConnectionState.finish(with: .closed)
+    connectionState.finish(with: .closed)
+    candidateSink.finish()
+    eventSink.finish()
+  }
+}
