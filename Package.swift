@@ -138,7 +138,7 @@ let package = Package(
     .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "WebRTCCore", "SansIO", "RTP", "SDP", nio, nioPosix],
       swiftSettings: common),
     .testTarget(
-      name: "KinesisVideoTests", dependencies: ["KinesisVideo", "SansIO"], resources: [],
+      name: "KinesisVideoTests", dependencies: ["KinesisVideo", "SansIO"], exclude: ["Vectors"],
       swiftSettings: common),
     .testTarget(
       name: "LocalKinesisVideoTests", dependencies: ["LocalKinesisVideo", "KinesisVideo", "SansIO"],
