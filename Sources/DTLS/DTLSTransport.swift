@@ -80,8 +80,8 @@ public struct DTLSTransport: ~Copyable, Sendable {
   private enum State {
     /// Made, nothing sent.
     case new
-    /// Flights are being exchanged; given up at the instant.
-    case handshaking(givenUpAt: Instant)
+    /// Flights are being exchanged; the timer of patience runs.
+    case handshaking
     /// The fingerprint matched and keys are exported.
     case connected
     /// Nothing is taken or made any more; what waits in the output may still be sent.
@@ -167,9 +167,8 @@ public struct DTLSTransport: ~Copyable, Sendable {
   public mutating func start(at now: Instant) {
     guard case .new = state else { return }
     guard hasFingerprint else { return fail(.unsupportedFingerprint) }
-    let end = now + Self.handshakeDurationMax
-    state = .handshaking(givenUpAt: end)
-    timers[.patience] = end
+    state = .handshaking
+    timers[.patience] = now + Self.handshakeDurationMax
     follow(co_dtls_start(association.handle, now.nanoseconds), at: now)
   }
 
