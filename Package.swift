@@ -125,12 +125,10 @@ let package = Package(
     // tests
     .testTarget(name: "SansIOTests", dependencies: ["SansIO"], swiftSettings: common),
     .testTarget(name: "ICETests", dependencies: ["ICE", "SansIO"], swiftSettings: common),
-    .testTarget(name: "DTLSTests", dependencies: ["DTLS", "SansIO", "WebRTCTesting"], swiftSettings: common),
+    .testTarget(name: "DTLSTests", dependencies: ["DTLS", "SansIO", "CVirtualClock"], swiftSettings: common),
     .testTarget(name: "SRTPTests", dependencies: ["SRTP", "SansIO"], swiftSettings: common),
     .testTarget(name: "SDPTests", dependencies: ["SDP", "SansIO"], swiftSettings: common),
     .testTarget(name: "RTPTests", dependencies: ["RTP", "SansIO"], swiftSettings: common),
-    .testTarget(
-      name: "WebRTCCoreTests", dependencies: ["WebRTCCore", "SDP", "RTP", "SansIO"], swiftSettings: common),
     .testTarget(
       name: "SimulationTests",
       dependencies: ["WebRTCTesting", "WebRTCCore", "ICE", "DTLS", "SDP", "RTP", "SansIO"],
