@@ -72,9 +72,12 @@ public struct MediaDescription: Hashable, Sendable {
 }
 
 extension MediaDescription {
-  /// Whether the formats are RTP payload types: the last words of the protocol say so.
+  /// Whether the formats are RTP payload types: one of the protocol's words says so.
   public var isRTP: Bool {
-    protocolName.split(separator: "/", omittingEmptySubsequences: false).contains("RTP")
+    // Asked for every attribute: what nearly all sections say is told without cutting the text.
+    if protocolName == "UDP/TLS/RTP/SAVPF" { return true }
+    if protocolName == "UDP/DTLS/SCTP" { return false }
+    return protocolName.split(separator: "/", omittingEmptySubsequences: false).contains("RTP")
   }
 
   /// Whether the section is refused or stopped: port 0 without `bundle-only` (RFC 3264 §6, RFC 9143 §6).

@@ -41,7 +41,7 @@ extension Negotiation {
         answer.media.append(section)
       }
     }
-    try finish(&answer, local: local)
+    try finish(&answer, local: local, offered: Set(offer.bundleGroups.joined()))
     return answer
   }
 

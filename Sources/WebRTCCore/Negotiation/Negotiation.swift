@@ -105,12 +105,16 @@ public enum Negotiation {
 
   /// Bundles the accepted sections, gives the first the candidates, and makes sure that the text can be written:
   /// a label with a line end is refused here and not when it is sent.
+  ///
+  /// - Parameter offered: identifiers that the offer bundles, outside of which an answer may bundle none
+  ///   (RFC 9143 §7.3); `nil` in an offer.
   static func finish(
-    _ description: inout SessionDescription, local: LocalTransportDescription
+    _ description: inout SessionDescription, local: LocalTransportDescription, offered: Set<String>? = nil
   ) throws(NegotiationError) {
     let accepted = description.media.indices.filter { !description.media[$0].isRejected }
     let mids = accepted.compactMap { description.media[$0].mid }
-    if mids.count == accepted.count, !mids.isEmpty {
+    let isBundled = offered.map { $0.isSuperset(of: mids) } ?? true
+    if mids.count == accepted.count, !mids.isEmpty, isBundled {
       description.groups = [MediaGroup(semantics: "BUNDLE", mids: mids)]
     }
     if let first = accepted.first {
