@@ -13,6 +13,8 @@ final class HTTPConnection {
   var admitted: SignalingConnectionID?
   /// What to answer to a handshake that was refused.
   var refusal: KinesisVideoError?
+  /// A request asked for an upgrade: the decoder reads no further ones after it, so the connection ends with its answer.
+  var isLastRequest = false
   let deadline: RequestDeadlineHandler
 
   init(state: ServerState) {
@@ -130,6 +132,7 @@ final class UpgradeGate: ChannelInboundHandler, RemovableChannelHandler {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     guard case .head(var head) = unwrapInboundIn(data) else { return context.fireChannelRead(data) }
+    if head.headers.contains(name: "upgrade") { connection.isLastRequest = true }
     let isUpgrade = head.headers[canonicalForm: "upgrade"].contains { $0.lowercased() == "websocket" }
     if isFirst, isUpgrade {
       do throws(KinesisVideoError) {
@@ -226,7 +229,7 @@ final class HTTPHandler: ChannelInboundHandler {
 
   private func write(_ response: ServiceResponse, to request: HTTPRequestHead, context: ChannelHandlerContext)
   {
-    let keepAlive = request.isKeepAlive && discardedByteCount == 0
+    let keepAlive = request.isKeepAlive && discardedByteCount == 0 && !connection.isLastRequest
     context.write(wrapOutboundOut(.head(HTTPResponseHead(response, keepAlive: keepAlive))), promise: nil)
     if request.method != .HEAD, !response.body.isEmpty {
       context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: response.body)))), promise: nil)

@@ -24,7 +24,7 @@ struct HostHeader: Hashable, Sendable {
       guard rest.isEmpty || rest.first == ":" else { return nil }
       port = rest.isEmpty ? nil : rest.dropFirst()
       host = host[host.index(after: host.startIndex)..<end]
-      guard !host.isEmpty, host.utf8.allSatisfy(Self.isAddressByte) else { return nil }
+      guard host.contains(":"), host.utf8.allSatisfy(Self.isAddressByte) else { return nil }
     } else {
       if let colon = host.firstIndex(of: ":") {
         port = host[host.index(after: colon)...]
@@ -42,7 +42,7 @@ struct HostHeader: Hashable, Sendable {
   }
 
   private static func isAddressByte(_ byte: UInt8) -> Bool {
-    ServiceNames.isLetterOrDigit(byte) || byte == UInt8(ascii: ":") || byte == UInt8(ascii: ".")
+    "0123456789abcdefABCDEF:.".utf8.contains(byte)
   }
 
   /// Whether the name is one that only the local network resolves, or an address: a page of a foreign name that was

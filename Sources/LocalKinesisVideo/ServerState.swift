@@ -93,7 +93,9 @@ final class ServerState {
     let response = service.respond(to: request, at: now)
     settle()
     if let errorType = response.errorType {
-      note("refused: \(errorType)", detail: request.description)
+      // Wrong keys deserve attention; an unknown channel is an ordinary answer.
+      let level: Logger.Level = response.status == 403 ? .warning : .info
+      note("refused: \(errorType)", detail: request.description, level: level)
     } else {
       logger.debug("answered", metadata: ["request": "\(LogText.escaped(request.description))"])
     }
@@ -213,11 +215,11 @@ final class ServerState {
   // MARK: log
 
   /// Logs the first event of a kind, and then at most one in ten seconds with the number of them.
-  func note(_ kind: String, detail: String = "") {
+  func note(_ kind: String, detail: String = "", level: Logger.Level = .warning) {
     guard let count = limiter.note(kind, at: now.instant) else { return }
     var metadata: Logger.Metadata = ["count": "\(count)"]
     if !detail.isEmpty { metadata["detail"] = "\(LogText.escaped(detail))" }
-    logger.warning("\(kind)", metadata: metadata)
+    logger.log(level: level, "\(kind)", metadata: metadata)
   }
 
   // MARK: end

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import KinesisVideo
 import SansIO
 
 /// One WebSocket of the signaling hub, for as long as the process lives.
@@ -9,14 +10,6 @@ public struct SignalingConnectionID: Hashable, Sendable, CustomStringConvertible
 
   /// The number with a mark before it.
   public var description: String { "connection \(rawValue)" }
-}
-
-/// What a connection is to its channel.
-public enum SignalingRole: Hashable, Sendable {
-  /// The one that streams; it may send to every viewer.
-  case master
-  /// One that watches; it may send to the master alone.
-  case viewer(clientID: String)
 }
 
 /// The WebSocket close codes that the stand-in uses (RFC 6455 §7.4.1).
