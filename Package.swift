@@ -130,6 +130,9 @@ let package = Package(
     .testTarget(name: "SDPTests", dependencies: ["SDP", "SansIO"], swiftSettings: common),
     .testTarget(name: "RTPTests", dependencies: ["RTP", "SansIO"], swiftSettings: common),
     .testTarget(
+      name: "WebRTCCoreTests", dependencies: ["WebRTCCore", "ICE", "DTLS", "SDP", "RTP", "SansIO"],
+      swiftSettings: common),
+    .testTarget(
       name: "SimulationTests",
       dependencies: ["WebRTCTesting", "WebRTCCore", "ICE", "DTLS", "SDP", "RTP", "SansIO"],
       swiftSettings: common),

@@ -3,9 +3,10 @@
 public import KinesisVideo
 public import Logging
 public import MediaFiles
-import SansIO
+import NIOPosix
 import SDP
-import WebRTC
+import SansIO
+public import WebRTC
 import WebRTCCore
 
 /// Sends a clip to every viewer of a channel.
@@ -61,7 +62,9 @@ public actor MasterApplication {
   public func run() async throws {
     let loop = try await NetworkLoop(configuration: configuration.network, logger: logger)
     let publisher = ClipPublisher(clip: configuration.clip, logger: logger)
-    let signaling = SignalingClient(configuration: configuration.signaling, logger: logger)
+    let signaling = SignalingClient(
+      configuration: configuration.signaling, eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
+      httpClient: nil, logger: logger)
     do {
       try await withThrowingDiscardingTaskGroup { group in
         group.addTask { await publisher.run() }
@@ -140,8 +143,10 @@ public actor MasterApplication {
       if let standing { await standing.connection.close() }
       do {
         let session = ViewerSession(
-          clientID: clientID, connection: try PeerConnection(on: context.loop), publisher: context.publisher,
-          metrics: sessionMetrics, offerArrival: arrival, logger: logger)
+          clientID: clientID,
+          connection: try PeerConnection(
+            configuration: PeerConnectionConfiguration(acceptsUnsolicitedMedia: false), on: context.loop),
+          publisher: context.publisher, metrics: sessionMetrics, offerArrival: arrival, logger: logger)
         slots.occupy(clientID, with: session)
         group.addTask { await self.serve(session, offer: offer, early: early, context) }
       } catch {
@@ -153,7 +158,7 @@ public actor MasterApplication {
   /// Answers with every m-line rejected, which tells a viewer that the camera is full.
   private func refuse(_ offer: String, from clientID: String, _ context: Context) {
     do {
-      let answer = try PeerConnection.rejectingAnswer(to: SessionDescriptionInit(type: .offer, sdp: offer))
+      let answer = try PeerConnectionCore.rejectingAnswer(to: SessionDescriptionInit(type: .offer, sdp: offer))
       context.signaling.send(.answer(sdp: answer.sdp, to: clientID))
     } catch {
       logger.debug("an offer could not be answered: \(error)", metadata: ["viewer": "\(clientID)"])
