@@ -112,12 +112,14 @@ public final class NetworkLoop: Sendable {
     self.state = confined
     certificates = CertificatePool(context: dtls)
     localAddresses = kernelSockets.map(\.address)
-    let forbidden = Set(interfaces.compactMap(\.broadcastAddress))
-    let sendsOffloaded = configuration.usesSegmentationOffload
+    let options = LoopState.SocketOptions(
+      forbidden: Set(interfaces.compactMap(\.broadcastAddress)),
+      sendsOffloaded: configuration.usesSegmentationOffload,
+      kernelBufferByteCount: configuration.kernelBufferByteCount)
     let opening = KernelSockets(sockets: kernelSockets)
     await withCheckedContinuation { continuation in
       eventLoop.execute {
-        confined.value.open(opening.sockets, forbidden: forbidden, sendsOffloaded: sendsOffloaded)
+        confined.value.open(opening.sockets, options: options)
         continuation.resume()
       }
     }
@@ -141,7 +143,7 @@ public final class NetworkLoop: Sendable {
     return await run { state, _ in
       Statistics(
         datagramsReceived: state.datagramsReceived, burstsSent: state.burstsSent, drops: state.drops,
-        channelRebuilds: state.sockets.reduce(0) { $0 + $1.rebuildCount }, connectionCount: connectionCount)
+        channelRebuilds: state.rebuildCount, connectionCount: connectionCount)
     }
   }
 

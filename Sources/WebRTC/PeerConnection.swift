@@ -14,17 +14,25 @@ public struct PeerConnectionConfiguration: Sendable {
   public var ice: ICEAgent.Configuration
   /// Whether an offered m-line for which no transceiver was added gets one that receives, as in browsers.
   public var acceptsUnsolicitedMedia: Bool
+  /// Whether the loop's sockets are used, or some for this connection alone.
+  ///
+  /// Datagrams are told apart by the peer's address. Two connections between the same two sockets cannot be:
+  /// whoever opens several connections to one peer that shares its sockets (two viewers of one camera in one
+  /// process) says `false` here. Browsers use sockets of their own for each connection.
+  public var sharesSockets: Bool
   /// Bits per second at which media leaves at most.
   public var pacingRateBitsPerSecond: Int64
 
   /// The defaults of the specifications, and a pace that passes a key frame within some 20 ms.
   public init(
     cname: String? = nil, ice: ICEAgent.Configuration = ICEAgent.Configuration(),
-    acceptsUnsolicitedMedia: Bool = true, pacingRateBitsPerSecond: Int64 = 25_000_000
+    acceptsUnsolicitedMedia: Bool = true, sharesSockets: Bool = true,
+    pacingRateBitsPerSecond: Int64 = 25_000_000
   ) {
     self.cname = cname
     self.ice = ice
     self.acceptsUnsolicitedMedia = acceptsUnsolicitedMedia
+    self.sharesSockets = sharesSockets
     self.pacingRateBitsPerSecond = pacingRateBitsPerSecond
   }
 }
@@ -97,7 +105,9 @@ public final class PeerConnection: Sendable {
     coreConfiguration.pacingRateBitsPerSecond = configuration.pacingRateBitsPerSecond
     let core = PeerConnectionCore(configuration: coreConfiguration, at: NetworkClock.now)
     streams = PeerEvents()
-    handle = ConnectionHandle(PeerDriver(core: core, events: streams, on: loop), on: loop)
+    let peer = PeerDriver(
+      core: core, events: streams, sharesSockets: configuration.sharesSockets, on: loop)
+    handle = ConnectionHandle(peer, on: loop)
     let driver = handle.driver
     loop.post { state, now in state.add(driver.value, at: now) }
   }

@@ -21,6 +21,10 @@ final class PeerDriver {
   var core: PeerConnectionCore
   /// The number of this connection in its loop; -1 before it joined and after it left.
   var number = -1
+  /// Whether its candidates are the loop's sockets; otherwise it gets sockets of its own when it joins.
+  let sharesSockets: Bool
+  /// The sockets that serve this connection alone.
+  var ownSockets: [UDPSocket] = []
   /// Whether it waits for its turn to be drained.
   var isDirty = false
   /// Whether media may be sent.
@@ -34,8 +38,11 @@ final class PeerDriver {
   /// The loop as applications hold it; transceivers send through it.
   private let networkLoop: NetworkLoop
 
-  init(core: consuming PeerConnectionCore, events: PeerEvents, on networkLoop: NetworkLoop) {
+  init(
+    core: consuming PeerConnectionCore, events: PeerEvents, sharesSockets: Bool, on networkLoop: NetworkLoop
+  ) {
     self.core = core
+    self.sharesSockets = sharesSockets
     self.events = events
     self.networkLoop = networkLoop
   }

@@ -18,10 +18,10 @@ struct PeerConnectionTests {
     try await viewer.connect()
     let frames = (0..<30).map { TestMedia.picture(number: $0, isKeyFrame: $0 % 10 == 0) }
     for frame in frames { viewer.sender.video.send(frame.packetized) }
-    for await (index, received) in viewer.receiver.video.frames.prefix(frames.count).enumerated() {
-      #expect(received.isKeyFrame == frames[index].packetized.isKeyFrame)
-      #expect(received.bytes == frames[index].accessUnit)
-    }
+    var pictures: [MediaFrame] = []
+    for await picture in viewer.receiver.video.frames.prefix(frames.count) { pictures.append(picture) }
+    #expect(pictures.map(\.isKeyFrame) == frames.map(\.packetized.isKeyFrame))
+    #expect(pictures.map(\.bytes) == frames.map(\.accessUnit))
     let sound: [UInt8] = [0xfc, 1, 2, 3]
     viewer.sender.audio.send(
       OpusPacketizer().packetize(packet: sound, timestamp: 960, captureTime: NetworkClock.now))
@@ -183,7 +183,7 @@ struct PeerConnectionTests {
     await bench.shutdown()
   }
 
-  @Test("two thousand strangers' datagrams are counted and cost no connection anything")
+  @Test("a stranger's checks are counted and cost no connection anything")
   func strangers() async throws {
     let bench = try await Bench()
     let viewer = try await bench.makeViewer()
@@ -236,7 +236,9 @@ struct Side: Sendable {
   let audio: Transceiver
 
   init(on loop: NetworkLoop, direction: MediaDirection) async throws {
-    connection = try PeerConnection(on: loop)
+    // Receivers have sockets of their own, as browsers do; senders share those of their loop.
+    connection = try PeerConnection(
+      configuration: .init(sharesSockets: direction == .sendonly), on: loop)
     video = try await connection.addTransceiver(
       .video, TransceiverInit(direction: direction, codecs: [.h264ConstrainedBaseline]))
     audio = try await connection.addTransceiver(

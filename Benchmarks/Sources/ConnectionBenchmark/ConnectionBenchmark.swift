@@ -132,7 +132,7 @@ struct Lab {
 
   /// Connects a receiver, which offers, to a sender.
   func connect() async throws -> Pair {
-    let receiver = try PeerConnection(on: receiverLoop)
+    let receiver = try PeerConnection(configuration: .init(sharesSockets: false), on: receiverLoop)
     let sender = try PeerConnection(on: senderLoop)
     let received = try await receiver.addTransceiver(
       .video, TransceiverInit(direction: .recvonly, codecs: [.h264ConstrainedBaseline]))
