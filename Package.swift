@@ -66,7 +66,8 @@ let package = Package(
 
     // core
     .target(
-      name: "WebRTCCore", dependencies: ["SansIO", "ICE", "DTLS", "SRTP", "SDP", "RTP"], swiftSettings: sansIO),
+      name: "WebRTCCore", dependencies: ["SansIO", "ICE", "DTLS", "SRTP", "SDP", "RTP"], swiftSettings: sansIO
+    ),
 
     // network
     .target(
@@ -136,7 +137,8 @@ let package = Package(
       name: "SimulationTests",
       dependencies: ["WebRTCTesting", "WebRTCCore", "ICE", "DTLS", "SDP", "RTP", "SansIO"],
       swiftSettings: common),
-    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "WebRTCCore", "SansIO", "RTP", "SDP", nio, nioPosix],
+    .testTarget(
+      name: "WebRTCTests", dependencies: ["WebRTC", "WebRTCCore", "SansIO", "RTP", "SDP", nio, nioPosix],
       swiftSettings: common),
     .testTarget(
       name: "KinesisVideoTests", dependencies: ["KinesisVideo", "SansIO"], exclude: ["Vectors"],
@@ -144,7 +146,8 @@ let package = Package(
     .testTarget(
       name: "LocalKinesisVideoTests", dependencies: ["LocalKinesisVideo", "KinesisVideo", "SansIO"],
       swiftSettings: common),
-    .testTarget(name: "MediaFilesTests", dependencies: ["MediaFiles", "RTP", "SansIO"], swiftSettings: common),
+    .testTarget(
+      name: "MediaFilesTests", dependencies: ["MediaFiles", "RTP", "SansIO"], swiftSettings: common),
     .testTarget(name: "RepositoryTests", swiftSettings: common),
   ]
 )

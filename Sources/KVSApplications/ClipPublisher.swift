@@ -76,7 +76,8 @@ actor ClipPublisher {
   // MARK: Viewers
 
   /// Adds a connected viewer; its picture begins at once.
-  func join(_ connection: PeerConnection, _ transceivers: [Broadcast.Track: Transceiver]) -> Broadcast.Member {
+  func join(_ connection: PeerConnection, _ transceivers: [Broadcast.Track: Transceiver]) -> Broadcast.Member
+  {
     viewerCount += 1
     let member = broadcast.add(connection, transceivers)
     restart(member)

@@ -118,7 +118,8 @@ private actor Greeting {
       lines.append("From other devices on your network:")
       lines += lanAddresses.map { "    http://\($0):\(address.port)\(query)" }
       lines.append("")
-      lines.append("Careful: anyone on your network can watch, and the service takes the well-known default keys.")
+      lines.append(
+        "Careful: anyone on your network can watch, and the service takes the well-known default keys.")
     }
     lines.append("Ctrl-C ends it.")
     print(lines.joined(separator: "\n"))

@@ -57,7 +57,9 @@ public struct LocalProgram: Program {
     configuration.region = settings.text(.region, flag: flags.region) ?? configuration.region
     configuration.dataDirectory = settings.text(.dataDirectory, flag: flags.dataDirectory)
     if let key = settings.text(.accessKey, flag: flags.accessKey) { configuration.accessKey = key }
-    if let secret = settings.text(.secretKey, flag: flags.secretKey) { configuration.secretKey = Secret(secret) }
+    if let secret = settings.text(.secretKey, flag: flags.secretKey) {
+      configuration.secretKey = Secret(secret)
+    }
     return configuration
   }
 

@@ -158,7 +158,8 @@ public actor MasterApplication {
   /// Answers with every m-line rejected, which tells a viewer that the camera is full.
   private func refuse(_ offer: String, from clientID: String, _ context: Context) {
     do {
-      let answer = try PeerConnectionCore.rejectingAnswer(to: SessionDescriptionInit(type: .offer, sdp: offer))
+      let answer = try PeerConnectionCore.rejectingAnswer(
+        to: SessionDescriptionInit(type: .offer, sdp: offer))
       context.signaling.send(.answer(sdp: answer.sdp, to: clientID))
     } catch {
       logger.debug("an offer could not be answered: \(error)", metadata: ["viewer": "\(clientID)"])

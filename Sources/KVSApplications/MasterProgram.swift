@@ -46,7 +46,9 @@ public struct MasterProgram: Program {
   /// - Throws: ``UsageError``.
   public init(flags: MasterFlags, settings: Settings, logger: Logger) async throws {
     let channel = try settings.requiredText(.channel, flag: flags.channel)
-    guard ChannelName.isValid(channel) else { throw UsageError.invalid(.channel, origin: Setting.channel.flag) }
+    guard ChannelName.isValid(channel) else {
+      throw UsageError.invalid(.channel, origin: Setting.channel.flag)
+    }
     let viewersMax = try settings.number(.maxViewers, flag: flags.maxViewers, in: 1...1000, default: 10)
     let credentials = try Self.credentials(settings)
     var signaling = SignalingClient.Configuration(
@@ -80,7 +82,8 @@ public struct MasterProgram: Program {
 
   private static func endpointURL(_ settings: Settings, flag: String?) throws(UsageError) -> String? {
     guard let text = settings.text(.endpointURL, flag: flag) else { return nil }
-    guard text.hasPrefix("http://") || text.hasPrefix("https://"), !text.contains(where: \.isWhitespace) else {
+    guard text.hasPrefix("http://") || text.hasPrefix("https://"), !text.contains(where: \.isWhitespace)
+    else {
       throw .invalid(.endpointURL, origin: Setting.endpointURL.flag)
     }
     return text

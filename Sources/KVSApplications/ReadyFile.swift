@@ -17,7 +17,8 @@ public enum ReadyFile {
       data.append(0x0a)
       try data.write(to: URL(filePath: path), options: .atomic)
     } catch {
-      throw UsageError("\(Setting.readyFile.flag) \(path) cannot be written: expected a path in a folder that exists")
+      throw UsageError(
+        "\(Setting.readyFile.flag) \(path) cannot be written: expected a path in a folder that exists")
     }
   }
 }

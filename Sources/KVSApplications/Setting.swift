@@ -23,7 +23,8 @@ public struct Setting: Sendable {
 extension Setting {
   /// The signaling channel.
   public static let channel = Setting(
-    "channel", aliases: ["AWS_KVS_CHANNEL_NAME"], expects: "a channel name: letters, digits and _.-, 1 to 256")
+    "channel", aliases: ["AWS_KVS_CHANNEL_NAME"], expects: "a channel name: letters, digits and _.-, 1 to 256"
+  )
   /// Whether a missing channel is created.
   public static let createChannel = Setting("create-channel", expects: "true or false")
   /// Where the service's control plane is.
@@ -46,7 +47,8 @@ extension Setting {
   public static let video = Setting(
     "video", expects: "an H.264 Annex-B file or a folder of numbered .h264 frames")
   /// The audio file or folder.
-  public static let audio = Setting("audio", expects: "an Ogg Opus file or a folder of numbered .opus packets")
+  public static let audio = Setting(
+    "audio", expects: "an Ogg Opus file or a folder of numbered .opus packets")
   /// Pictures a second of an Annex-B file.
   public static let framesPerSecond = Setting("fps", expects: "a whole number from 1 to 240")
   /// How many viewers are served at once.

@@ -114,7 +114,9 @@ public struct SimulatedNetwork {
     return pop()
   }
 
-  private mutating func departure(of byteCount: Int, from source: TransportAddress, at now: Instant) -> Instant? {
+  private mutating func departure(of byteCount: Int, from source: TransportAddress, at now: Instant)
+    -> Instant?
+  {
     guard let rate = conditions.rateBitsPerSecond else { return now }
     let start = max(linkFreeAt[source] ?? now, now)
     guard start - now <= conditions.queueDelayMax else { return nil }

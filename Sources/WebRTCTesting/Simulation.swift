@@ -109,7 +109,9 @@ public final class Simulation {
   }
 
   private func step() {
-    while let index = actions.indices.filter({ actions[$0].at <= now }).min(by: { actions[$0].order < actions[$1].order }) {
+    while let index = actions.indices.filter({ actions[$0].at <= now }).min(by: {
+      actions[$0].order < actions[$1].order
+    }) {
       actions.remove(at: index).body(self)
       drain()
     }

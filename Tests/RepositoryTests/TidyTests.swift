@@ -32,7 +32,8 @@ struct TidyTests {
 
   @Test("Each source file says its licence on its first lines")
   func licences() throws {
-    let others = try Self.files(below: "Sources", endings: [".c", ".h", ".js", ".css", ".html"])
+    let others =
+      try Self.files(below: "Sources", endings: [".c", ".h", ".js", ".css", ".html"])
       + Self.files(below: "Tests", endings: [".py"])
     for file in try Self.swiftFiles() + others {
       let isNamed = file.lines.prefix(3).contains { $0.contains("SPDX-License-Identifier: Apache-2.0") }
@@ -48,7 +49,8 @@ struct TidyTests {
   /// The module graph of docs/architecture.md, lowest first: a target imports only what stands before it.
   private static let order = [
     "SansIO", "COpenSSL", "CVirtualClock", "CSampleClip", "CViewerPage", "ICE", "DTLS", "SRTP", "SDP", "RTP",
-    "WebRTCCore", "WebRTC", "WebRTCTesting", "KinesisVideo", "LocalKinesisVideo", "MediaFiles", "KVSApplications",
+    "WebRTCCore", "WebRTC", "WebRTCTesting", "KinesisVideo", "LocalKinesisVideo", "MediaFiles",
+    "KVSApplications",
     "kvs-webrtc",
   ]
 
@@ -66,12 +68,14 @@ struct TidyTests {
   func importDirection() throws {
     let protocols: Set<String> = ["ICE", "DTLS", "SRTP", "SDP", "RTP"]
     for file in try Self.files(below: "Sources", endings: [".swift"]) {
-      let rank = try #require(Self.order.firstIndex(of: file.target), "\(file.target) is not in the module graph")
+      let rank = try #require(
+        Self.order.firstIndex(of: file.target), "\(file.target) is not in the module graph")
       for imported in Self.imports(of: file) {
         if let other = Self.order.firstIndex(of: imported) {
           #expect(other < rank, "\(file.path) imports \(imported)")
           #expect(
-            !(protocols.contains(file.target) && protocols.contains(imported)), "\(file.path) imports \(imported)")
+            !(protocols.contains(file.target) && protocols.contains(imported)),
+            "\(file.path) imports \(imported)")
         }
         if file.target == "KinesisVideo" || file.target == "LocalKinesisVideo" {
           #expect(!["WebRTC", "WebRTCCore"].contains(imported), "\(file.path) knows of WebRTC")
@@ -89,7 +93,9 @@ struct TidyTests {
     ]
     for file in try Self.files(below: "Sources", endings: [".swift"]) {
       guard let allowed = allowed[file.target] else { continue }
-      for imported in Self.imports(of: file) { #expect(allowed.contains(imported), "\(file.path) imports \(imported)") }
+      for imported in Self.imports(of: file) {
+        #expect(allowed.contains(imported), "\(file.path) imports \(imported)")
+      }
     }
   }
 

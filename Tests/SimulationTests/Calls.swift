@@ -20,7 +20,8 @@ struct Call {
     configureMaster: (inout PeerConnectionCore.Configuration) -> Void = { _ in }
   ) throws {
     run = try Simulation(
-      seed: seed, conditions: conditions, configureOfferer: configureViewer, configureAnswerer: configureMaster)
+      seed: seed, conditions: conditions, configureOfferer: configureViewer,
+      configureAnswerer: configureMaster)
     viewerVideo = run.offerer.core.addTransceiver(.video, Self.video(.recvonly))
     viewerAudio = run.offerer.core.addTransceiver(.audio, Self.audio(.recvonly))
     masterVideo = run.answerer.core.addTransceiver(.video, Self.video(.sendonly))
@@ -31,7 +32,8 @@ struct Call {
   var master: SimulatedPeer { run.answerer }
 
   static func video(_ direction: MediaDirection) -> TransceiverInit {
-    TransceiverInit(direction: direction, codecs: [.h264ConstrainedBaseline], streamID: "camera", trackID: "video")
+    TransceiverInit(
+      direction: direction, codecs: [.h264ConstrainedBaseline], streamID: "camera", trackID: "video")
   }
 
   static func audio(_ direction: MediaDirection) -> TransceiverInit {
@@ -50,7 +52,8 @@ struct Call {
     let (videoID, audioID) = (masterVideo, masterAudio)
     for index in 0..<count {
       run.schedule(after: .milliseconds(Int64(40 * index))) { run in
-        let frame = Self.picture(index, byteCount: byteCount, captureTime: start + .milliseconds(Int64(40 * index)))
+        let frame = Self.picture(
+          index, byteCount: byteCount, captureTime: start + .milliseconds(Int64(40 * index)))
         run.answerer.core.send(frame, on: videoID, at: run.now)
       }
       for half in 0..<2 {
@@ -82,14 +85,16 @@ struct Call {
   }
 
   static func opusPacket(_ number: Int) -> [UInt8] {
-    [0xfc, UInt8(truncatingIfNeeded: number), UInt8(truncatingIfNeeded: number >> 8)] + [UInt8](repeating: 7, count: 157)
+    [0xfc, UInt8(truncatingIfNeeded: number), UInt8(truncatingIfNeeded: number >> 8)]
+      + [UInt8](repeating: 7, count: 157)
   }
 
   private static func picture(_ index: Int, byteCount: Int, captureTime: Instant) -> PacketizedFrame {
     let packetizer = H264Packetizer(maximumPayloadByteCount: 1160)
     guard
       let frame = packetizer.packetize(
-        annexB: accessUnit(index, byteCount: byteCount), timestamp: UInt32(3600 * index), captureTime: captureTime)
+        annexB: accessUnit(index, byteCount: byteCount), timestamp: UInt32(3600 * index),
+        captureTime: captureTime)
     else { preconditionFailure("an access unit of ours is one") }
     return frame
   }

@@ -34,7 +34,8 @@ struct ConnectionTests {
   @Test("The same seed gives the same run, datagram by datagram", arguments: [3, 4] as [UInt64])
   func repeats(seed: UInt64) throws {
     func trace() throws -> [Int64] {
-      let call = try Call(seed: seed, conditions: LinkConditions(jitter: .milliseconds(5), lossProbability: 0.1))
+      let call = try Call(
+        seed: seed, conditions: LinkConditions(jitter: .milliseconds(5), lossProbability: 0.1))
       _ = try call.connect(within: .seconds(20))
       call.sendMedia(pictures: 50)
       call.run.run(atMost: .seconds(3))
@@ -98,7 +99,9 @@ struct ConnectionTests {
     call.run.run(atMost: .seconds(2))
     let (viewerAddress, vanishedAt) = (TransportAddress.simulated(host: 1), call.run.now)
     call.run.network.isOpen = { source, _ in source != viewerAddress }
-    let isDisconnected = call.run.run(atMost: .seconds(15)) { _ in call.master.connectionState == .disconnected }
+    let isDisconnected = call.run.run(atMost: .seconds(15)) { _ in
+      call.master.connectionState == .disconnected
+    }
     #expect(isDisconnected)
     let isFailed = call.run.run(atMost: .seconds(40)) { _ in call.master.connectionState == .failed }
     #expect(isFailed)
@@ -129,7 +132,8 @@ struct ConnectionTests {
     let now = call.run.now
     #expect(throws: PeerConnectionError.self) { try call.viewer.core.createAnswer(at: now) }
     #expect(throws: PeerConnectionError.self) {
-      try call.viewer.core.setRemoteDescription(SessionDescriptionInit(type: .answer, sdp: "v=0\r\n"), at: now)
+      try call.viewer.core.setRemoteDescription(
+        SessionDescriptionInit(type: .answer, sdp: "v=0\r\n"), at: now)
     }
     #expect(throws: PeerConnectionError.self) {
       try call.viewer.core.addICECandidate(ICECandidateInit(candidate: "candidate:nonsense"), at: now)

@@ -62,7 +62,8 @@ struct MediaTests {
     call.run.run(atMost: .milliseconds(700))
     call.run.network.conditions.lossProbability = 0
     call.run.run(atMost: .seconds(3))
-    #expect((1...8).contains(call.master.keyFrameRequestCount), "\(call.master.keyFrameRequestCount) requests")
+    #expect(
+      (1...8).contains(call.master.keyFrameRequestCount), "\(call.master.keyFrameRequestCount) requests")
   }
 
   @Test("Reports of the receiver reach the sender: round trip, loss, and no more mid on the wire")
@@ -84,7 +85,8 @@ struct MediaTests {
   func survivesDuplication() throws {
     let call = try Call(
       seed: 42,
-      conditions: LinkConditions(duplicationProbability: 0.5, reorderingProbability: 0.2, reorderingDelay: .milliseconds(8)))
+      conditions: LinkConditions(
+        duplicationProbability: 0.5, reorderingProbability: 0.2, reorderingDelay: .milliseconds(8)))
     let isConnected = try call.connect()
     #expect(isConnected)
     call.sendMedia(pictures: 100)
@@ -104,7 +106,9 @@ struct MediaTests {
       packetizer.packetize(annexB: Call.accessUnit(1, byteCount: 10_000), timestamp: 0, captureTime: now))
     call.master.core.send(frame, on: call.masterVideo, at: now)
     var transmit: Transmit?
-    let bytes = [UInt8](writing: 16_000) { out in transmit = call.master.core.pollTransmit(into: &out, at: now) }
+    let bytes = [UInt8](writing: 16_000) { out in
+      transmit = call.master.core.pollTransmit(into: &out, at: now)
+    }
     let written = try #require(transmit)
     #expect(written.segmentCount == frame.packetCount)
     #expect((bytes.count + written.segmentByteCount - 1) / written.segmentByteCount == written.segmentCount)

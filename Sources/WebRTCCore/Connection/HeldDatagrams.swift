@@ -22,7 +22,9 @@ struct HeldDatagrams {
   mutating func hold(_ datagram: RawSpan, on route: Route, at now: Instant) -> Bool {
     held.removeAll { now - $0.arrival > Self.ageMax }
     let byteCount = held.reduce(0) { $0 + $1.bytes.count }
-    guard held.count < Self.countMax, byteCount + datagram.byteCount <= Self.byteCountMax else { return false }
+    guard held.count < Self.countMax, byteCount + datagram.byteCount <= Self.byteCountMax else {
+      return false
+    }
     held.append((route, [UInt8](copying: datagram), now))
     return true
   }

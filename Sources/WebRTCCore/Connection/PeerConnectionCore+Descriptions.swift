@@ -131,7 +131,8 @@ extension PeerConnectionCore {
   ) throws(PeerConnectionError) {
     let session = try Self.negotiating { () throws(NegotiationError) in
       try Negotiation.negotiate(
-        local: local, remote: remote, localIsOffer: localIsOffer, transceivers: transceivers.map(\.description))
+        local: local, remote: remote, localIsOffer: localIsOffer,
+        transceivers: transceivers.map(\.description))
     }
     if let standing = descriptions.session {
       guard standing.remoteCredentials == session.remoteCredentials,

@@ -156,7 +156,9 @@ extension MediaTransport {
     }
   }
 
-  private func descriptionByteCount(_ sourceCount: Int) -> Int { 4 + sourceCount * (8 + cname.utf8.count + 4) }
+  private func descriptionByteCount(_ sourceCount: Int) -> Int {
+    4 + sourceCount * (8 + cname.utf8.count + 4)
+  }
 
   private func senderReport(of sender: SendStream, blocks: [ReportBlock], at now: Instant) -> SenderReport? {
     guard let timestamp = sender.timestamp(at: now) else { return nil }

@@ -92,7 +92,8 @@ struct MediaTransport: ~Copyable {
       receivers.append(
         ReceiveStream(
           transceiver: id, kind: transceiver.kind, codec: codec,
-          reporterSSRC: SSRC(rawValue: transceiver.ssrc), negotiated: negotiated, midExtensionID: midExtensionID))
+          reporterSSRC: SSRC(rawValue: transceiver.ssrc), negotiated: negotiated,
+          midExtensionID: midExtensionID))
     }
   }
 

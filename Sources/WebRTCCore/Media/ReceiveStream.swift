@@ -66,7 +66,9 @@ struct ReceiveStream {
   /// Whether a packet belongs to this stream. One that names our mid makes its source known.
   mutating func claims(_ header: RTPHeader, in packet: RawSpan) -> Bool {
     if header.ssrc == ssrc || header.ssrc == rtxSSRC { return true }
-    guard let midExtensionID, header.extensionText(id: midExtensionID, in: packet) == mid else { return false }
+    guard let midExtensionID, header.extensionText(id: midExtensionID, in: packet) == mid else {
+      return false
+    }
     if header.payloadType == codec.payloadType {
       ssrc = header.ssrc
       extender = SequenceExtender()

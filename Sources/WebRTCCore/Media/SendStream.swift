@@ -216,7 +216,9 @@ struct SendStream {
     counters.nacksReceived += 1
     guard codec.rtxPayloadType != nil else { return }
     for number in nack.missing {
-      guard let packet = history.packetToResend(number, roundTripTime: roundTripTime, at: now) else { continue }
+      guard let packet = history.packetToResend(number, roundTripTime: roundTripTime, at: now) else {
+        continue
+      }
       guard retransmissions.append(packet) else { return }
     }
   }
