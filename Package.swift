@@ -144,7 +144,8 @@ let package = Package(
       name: "KinesisVideoTests", dependencies: ["KinesisVideo", "SansIO"], exclude: ["Vectors"],
       swiftSettings: common),
     .testTarget(
-      name: "LocalKinesisVideoTests", dependencies: ["LocalKinesisVideo", "KinesisVideo", "SansIO"],
+      name: "LocalKinesisVideoTests",
+      dependencies: ["LocalKinesisVideo", "KinesisVideo", "SansIO", nio, nioPosix, log],
       swiftSettings: common),
     .testTarget(
       name: "MediaFilesTests", dependencies: ["MediaFiles", "RTP", "SansIO"], swiftSettings: common),

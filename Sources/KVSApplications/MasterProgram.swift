@@ -12,6 +12,9 @@ public struct MasterFlags: Sendable {
   var createChannel = false
   var endpointURL: String?
   var region: String?
+  var accessKey: String?
+  var secretKey: String?
+  var sessionToken: String?
   var video: String?
   var audio: String?
   var framesPerSecond: String?
@@ -21,13 +24,17 @@ public struct MasterFlags: Sendable {
 
   /// Carries flags as they were typed.
   public init(
-    channel: String?, createChannel: Bool, endpointURL: String?, region: String?, video: String?,
-    audio: String?, framesPerSecond: String?, maxViewers: String?, metrics: Bool, readyFile: String?
+    channel: String?, createChannel: Bool, endpointURL: String?, region: String?, accessKey: String?,
+    secretKey: String?, sessionToken: String?, video: String?, audio: String?, framesPerSecond: String?,
+    maxViewers: String?, metrics: Bool, readyFile: String?
   ) {
     self.channel = channel
     self.createChannel = createChannel
     self.endpointURL = endpointURL
     self.region = region
+    self.accessKey = accessKey
+    self.secretKey = secretKey
+    self.sessionToken = sessionToken
     self.video = video
     self.audio = audio
     self.framesPerSecond = framesPerSecond
@@ -50,7 +57,7 @@ public struct MasterProgram: Program {
     }
     guard let channel else { throw UsageError.missing(.channel) }
     let viewersMax = try settings.number(.maxViewers, flag: flags.maxViewers, in: 1...1000, default: 10)
-    let credentials = try Self.credentials(settings)
+    let credentials = try Self.credentials(settings, flags: flags)
     var signaling = SignalingClient.Configuration(
       channelName: channel, role: .master,
       region: try settings.value(.region, flag: flags.region, ServiceRegion.init)?.name ?? Self.defaultRegion,
@@ -77,11 +84,13 @@ public struct MasterProgram: Program {
   /// The C SDK's default region.
   static let defaultRegion = "us-west-2"
 
-  static func credentials(_ settings: Settings) throws(UsageError) -> AWSCredentials {
+  static func credentials(
+    _ settings: Settings, flags: MasterFlags
+  ) throws(UsageError) -> AWSCredentials {
     AWSCredentials(
-      accessKeyID: try settings.requiredText(.accessKey),
-      secretAccessKey: Secret(try settings.requiredText(.secretKey)),
-      sessionToken: settings.text(.sessionToken).map { Secret($0) })
+      accessKeyID: try settings.requiredText(.accessKey, flag: flags.accessKey),
+      secretAccessKey: Secret(try settings.requiredText(.secretKey, flag: flags.secretKey)),
+      sessionToken: settings.text(.sessionToken, flag: flags.sessionToken).map { Secret($0) })
   }
 
   private static func endpoint(_ text: String) -> String? {

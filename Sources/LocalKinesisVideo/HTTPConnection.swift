@@ -119,8 +119,10 @@ final class RequestDeadlineHandler: ChannelInboundHandler {
   }
 }
 
-/// Decides about a connection's first request before the upgrade handler sees it: a refused handshake loses its `Upgrade`
-/// header and is answered like any other request, because the upgrade handler would close it without an answer.
+/// Decides about a connection's first request before the upgrade handler sees it.
+///
+/// A refused handshake, and an offer of any other protocol, loses its `Upgrade` header and is answered like any other
+/// request: the upgrade handler would swallow it without an answer.
 final class UpgradeGate: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = HTTPServerRequestPart
   typealias InboundOut = HTTPServerRequestPart
@@ -139,9 +141,9 @@ final class UpgradeGate: ChannelInboundHandler, RemovableChannelHandler {
         connection.admitted = try connection.state.admit(ServiceRequest(head))
       } catch {
         connection.refusal = error
-        head.headers.remove(name: "upgrade")
       }
     }
+    if connection.admitted == nil { head.headers.remove(name: "upgrade") }
     isFirst = false
     context.fireChannelRead(wrapInboundOut(.head(head)))
   }
@@ -205,7 +207,7 @@ final class HTTPHandler: ChannelInboundHandler {
         if discardedByteCount > ServerState.Limits.discardedBytesMax { context.close(promise: nil) }
       }
     case .end:
-      guard let head = head.take() else { return }
+      guard let head = head.take() else { return context.close(promise: nil) }
       write(answer(to: head), to: head, context: context)
     }
   }

@@ -69,6 +69,9 @@ public final class LocalKinesisVideoServer: Sendable {
     let address: Address
   }
 
+  /// Closes a connection that was accepted beyond the limit.
+  private struct TooManyConnections: Error {}
+
   private enum Phase: Sendable {
     case idle
     case starting
@@ -177,7 +180,7 @@ public final class LocalKinesisVideoServer: Sendable {
         )
         .childChannelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
-            guard state.value.open(channel) else { throw ChannelError.connectTimeout(.zero) }
+            guard state.value.open(channel) else { throw TooManyConnections() }
             try HTTPConnection(state: state.value).configure(channel)
           }
         }

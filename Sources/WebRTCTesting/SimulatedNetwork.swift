@@ -54,7 +54,6 @@ public struct SimulatedNetwork {
     public let destination: TransportAddress
     /// Its payload.
     public let bytes: [UInt8]
-    fileprivate let order: UInt64
   }
 
   /// Datagrams in flight at most; more are lost as in any network.
@@ -70,8 +69,7 @@ public struct SimulatedNetwork {
   public private(set) var sentCount = 0
 
   private var random: RandomSource
-  private var heap: [Delivery] = []
-  private var nextOrder: UInt64 = 0
+  private var inFlight = TimedQueue<Delivery>()
   private var linkFreeAt: [TransportAddress: Instant] = [:]
 
   /// Makes a network whose dice follow from `seed`.
@@ -81,14 +79,14 @@ public struct SimulatedNetwork {
   }
 
   /// When the next datagram arrives.
-  public var nextArrival: Instant? { heap.first?.arrival }
+  public var nextArrival: Instant? { inFlight.nextTime }
 
   /// Puts a datagram on the wire.
   public mutating func send(
     _ bytes: [UInt8], from source: TransportAddress, to destination: TransportAddress, at now: Instant
   ) {
     sentCount += 1
-    guard isOpen(source, destination), heap.count < Self.inFlightMax, !roll(conditions.lossProbability),
+    guard isOpen(source, destination), inFlight.count < Self.inFlightMax, !roll(conditions.lossProbability),
       let departure = departure(of: bytes.count, from: source, at: now)
     else {
       lostCount += 1
@@ -101,17 +99,14 @@ public struct SimulatedNetwork {
         arrival += TimeDelta(nanoseconds: Int64.random(in: 0...conditions.jitter.nanoseconds, using: &random))
       }
       if roll(conditions.reorderingProbability) { arrival += conditions.reorderingDelay }
-      push(
-        Delivery(
-          arrival: arrival, source: source, destination: destination, bytes: bytes, order: nextOrder))
-      nextOrder += 1
+      inFlight.insert(
+        Delivery(arrival: arrival, source: source, destination: destination, bytes: bytes), at: arrival)
     }
   }
 
   /// Takes the next datagram that has arrived by `now`.
   public mutating func receive(at now: Instant) -> Delivery? {
-    guard let first = heap.first, first.arrival <= now else { return nil }
-    return pop()
+    inFlight.popFirst(at: now)
   }
 
   private mutating func departure(of byteCount: Int, from source: TransportAddress, at now: Instant)
@@ -127,35 +122,5 @@ public struct SimulatedNetwork {
 
   private mutating func roll(_ probability: Double) -> Bool {
     probability > 0 && Double.random(in: 0..<1, using: &random) < probability
-  }
-
-  // MARK: A binary heap by arrival, then by order of sending
-
-  private static func isBefore(_ left: Delivery, _ right: Delivery) -> Bool {
-    left.arrival == right.arrival ? left.order < right.order : left.arrival < right.arrival
-  }
-
-  private mutating func push(_ delivery: Delivery) {
-    heap.append(delivery)
-    var child = heap.count - 1
-    while child > 0, Self.isBefore(heap[child], heap[(child - 1) / 2]) {
-      heap.swapAt(child, (child - 1) / 2)
-      child = (child - 1) / 2
-    }
-  }
-
-  private mutating func pop() -> Delivery {
-    heap.swapAt(0, heap.count - 1)
-    let first = heap.removeLast()
-    var parent = 0
-    while true {
-      var smallest = parent
-      for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count {
-        if Self.isBefore(heap[child], heap[smallest]) { smallest = child }
-      }
-      guard smallest != parent else { return first }
-      heap.swapAt(parent, smallest)
-      parent = smallest
-    }
   }
 }

@@ -22,8 +22,7 @@ public final class Simulation {
   /// The seed of this run, for messages of failing tests.
   public let seed: UInt64
 
-  private var actions: [(at: Instant, order: Int, body: (Simulation) -> Void)] = []
-  private var nextAction = 0
+  private var actions = TimedQueue<(Simulation) -> Void>()
 
   /// Events that one run handles at most: a run that never comes to rest is a fault, not a long test.
   public static let stepsMax = 2_000_000
@@ -48,8 +47,7 @@ public final class Simulation {
 
   /// Lets something happen at a later time.
   public func schedule(after delay: TimeDelta, _ body: @escaping (Simulation) -> Void) {
-    actions.append((now + delay, nextAction, body))
-    nextAction += 1
+    actions.insert(body, at: now + delay)
   }
 
   /// Carries offer and answer over the simulated signaling service, each taking ``signalingDelay``.
@@ -103,16 +101,14 @@ public final class Simulation {
   }
 
   private var nextEvent: Instant? {
-    var next = Instant.earliest(network.nextArrival, actions.map(\.at).min())
+    var next = Instant.earliest(network.nextArrival, actions.nextTime)
     next = Instant.earliest(next, offerer.core.nextDeadline)
     return Instant.earliest(next, answerer.core.nextDeadline)
   }
 
   private func step() {
-    while let index = actions.indices.filter({ actions[$0].at <= now }).min(by: {
-      actions[$0].order < actions[$1].order
-    }) {
-      actions.remove(at: index).body(self)
+    while let action = actions.popFirst(at: now) {
+      action(self)
       drain()
     }
     while let delivery = network.receive(at: now) {

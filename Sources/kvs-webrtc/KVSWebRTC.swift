@@ -116,6 +116,15 @@ struct MasterCommand: AsyncParsableCommand {
   @Option(help: "The region (also AWS_REGION). (default: us-west-2)")
   var region: String?
 
+  @Option(help: "The access key; better given as AWS_ACCESS_KEY_ID.")
+  var accessKey: String?
+
+  @Option(help: "The secret key; better given as AWS_SECRET_ACCESS_KEY, which other users cannot see.")
+  var secretKey: String?
+
+  @Option(help: "The session token of temporary keys; better given as AWS_SESSION_TOKEN.")
+  var sessionToken: String?
+
   @Option(help: "H.264 in Annex-B, or a folder of numbered .h264 frames. (default: the sample clip)")
   var video: String?
 
@@ -138,7 +147,8 @@ struct MasterCommand: AsyncParsableCommand {
       try await MasterProgram(
         flags: MasterFlags(
           channel: channel, createChannel: createChannel, endpointURL: endpointUrl, region: region,
-          video: video, audio: audio, framesPerSecond: fps, maxViewers: maxViewers, metrics: metrics,
+          accessKey: accessKey, secretKey: secretKey, sessionToken: sessionToken, video: video,
+          audio: audio, framesPerSecond: fps, maxViewers: maxViewers, metrics: metrics,
           readyFile: common.readyFile),
         settings: settings, logger: logger)
     }

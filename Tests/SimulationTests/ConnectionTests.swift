@@ -95,7 +95,7 @@ struct ConnectionTests {
     let call = try Call(seed: 8)
     let isConnected = try call.connect()
     #expect(isConnected)
-    call.sendMedia(pictures: 25 * 60)
+    call.sendMedia(pictures: 25 * 60, byteCount: 200)
     call.run.run(atMost: .seconds(2))
     let (viewerAddress, vanishedAt) = (TransportAddress.simulated(host: 1), call.run.now)
     call.run.network.isOpen = { source, _ in source != viewerAddress }

@@ -96,20 +96,27 @@ struct ConnectionBenchmark {
     return "\(hundredths / 100).\(fraction < 10 ? "0" : "")\(fraction)"
   }
 
-  /// A picture cut into equal FU-A parts (RFC 6184 §5.8) of 1,100 bytes.
+  /// A picture cut into equal FU-A parts (RFC 6184 §5.8) of 1,100 bytes; the first one is a key frame and has
+  /// its parameter sets in a STAP-A (§5.7.1) in front.
   static func frame(number: Int, packets: Int) -> PacketizedFrame {
     let size = 1100
-    let type: UInt8 = number == 0 ? 5 : 1
     var bytes: [UInt8] = []
+    var ranges: [Range<Int>] = []
+    if number == 0 {
+      let sps: [UInt8] = [0x67, 0x42, 0xe0, 0x1f, 0x8c, 0x8d, 0x40]
+      let pps: [UInt8] = [0x68, 0xce, 0x3c, 0x80]
+      bytes = [0x78, 0, UInt8(sps.count)] + sps + [0, UInt8(pps.count)] + pps
+      ranges = [0..<bytes.count]
+    }
+    let type: UInt8 = number == 0 ? 5 : 1
     for packet in 0..<packets {
       let flags: UInt8 = packet == 0 ? 0x80 : packet == packets - 1 ? 0x40 : 0
-      bytes += [0x7c, flags | type]
-      bytes += [UInt8](repeating: UInt8(truncatingIfNeeded: packet + 1), count: size - 2)
+      ranges.append(bytes.count..<bytes.count + size)
+      bytes += [0x7c, flags | type] + [UInt8](repeating: UInt8(packet + 1), count: size - 2)
     }
     return PacketizedFrame(
-      bytes: bytes, packets: (0..<packets).map { $0 * size..<($0 + 1) * size },
-      timestamp: UInt32(truncatingIfNeeded: number * 900), isKeyFrame: number == 0,
-      captureTime: NetworkClock.now)
+      bytes: bytes, packets: ranges, timestamp: UInt32(truncatingIfNeeded: number * 900),
+      isKeyFrame: number == 0, captureTime: NetworkClock.now)
   }
 }
 
