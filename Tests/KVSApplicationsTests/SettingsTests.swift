@@ -139,8 +139,9 @@ struct ProgramSettingsTests {
 
   private static func flags(channel: String? = nil, video: String? = nil) -> MasterFlags {
     MasterFlags(
-      channel: channel, createChannel: false, endpointURL: nil, region: nil, video: video, audio: nil,
-      framesPerSecond: nil, maxViewers: nil, metrics: false, readyFile: nil)
+      channel: channel, createChannel: false, endpointURL: nil, region: nil, accessKey: nil, secretKey: nil,
+      sessionToken: nil, video: video, audio: nil, framesPerSecond: nil, maxViewers: nil, metrics: false,
+      readyFile: nil)
   }
 
   private static func master(
