@@ -50,8 +50,6 @@ struct ExitError {
   static let unavailable: Int32 = 69
   /// EX_NOPERM: the service does not let us.
   static let notPermitted: Int32 = 77
-  /// What shells say of a program that SIGINT ended.
-  static let interrupted: Int32 = 130
 
   init(_ error: any Error) {
     message = "\(error)"
@@ -112,10 +110,7 @@ public enum ProgramRunner {
       try await group.next()
       group.cancelAll()
       // Whoever presses Ctrl-C again does not want to wait for goodbyes.
-      let impatience = Task {
-        for await _ in signals { exit(ExitError.interrupted) }
-      }
-      defer { impatience.cancel() }
+      for number in [SIGINT, SIGTERM] { signal(number, SIG_DFL) }
       do { try await group.waitForAll() } catch is CancellationError {}
     }
   }
