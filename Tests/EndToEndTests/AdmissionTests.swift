@@ -153,6 +153,8 @@ struct MasterErrorTests {
         }
         #expect(error?.errorType == type && error?.kind == kind)
       }
+      // Whoever gets the error tells it; the log does not tell it a second time.
+      #expect(stage.log.count(of: "Exception") == 0)
       #expect(stage.log.count(of: "wrong") == 0)
     }
   }

@@ -144,13 +144,14 @@ struct MediaTests {
     }
   }
 
-  @Test("Media goes on while the viewer has left the channel")
+  @Test("Media goes on after the viewer has left the channel and the service has gone")
   func signalingIsOnlyForTheStart() async throws {
     try await Stage.use { stage in
       try await stage.withMaster { _ in
         let viewer = try await TestViewer("eye", on: stage)
         let receiver = try await viewer.connect()
         try await viewer.leave()
+        await stage.server.shutdown()
         expectSampleClip(try await receiver.frames(60, of: receiver.video))
       }
     }
