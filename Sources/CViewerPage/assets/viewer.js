@@ -140,7 +140,7 @@ function channelLabel(channel) {
   if (channel.hasMaster === null) return `${channel.name} (not known here)`;
   if (!channel.hasMaster) return `${channel.name} (no master)`;
   if (!(channel.maxViewers > 0)) return channel.name;
-  return `${channel.name} (${channel.viewerCount} of ${channel.maxViewers} viewers)`;
+  return `${channel.name} (${channel.viewerCount} watching)`;
 }
 
 function showHint(isEmpty) {

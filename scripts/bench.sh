@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Builds and runs the benchmarks in release mode and prints their figures. They are no tests: nothing fails for being slow.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/setup.sh
+swift build -c release --package-path Benchmarks
+exec "$(swift build -c release --package-path Benchmarks --show-bin-path)/ConnectionBenchmark" "$@"
