@@ -2,6 +2,7 @@
 
 import KVSApplications
 import KinesisVideo
+import LocalKinesisVideo
 import MediaFiles
 import RTP
 import SDP
