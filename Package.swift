@@ -149,6 +149,20 @@ let package = Package(
       swiftSettings: common),
     .testTarget(
       name: "MediaFilesTests", dependencies: ["MediaFiles", "RTP", "SansIO"], swiftSettings: common),
+    .testTarget(
+      name: "KVSApplicationsTests",
+      dependencies: [
+        "KVSApplications", "KinesisVideo", "LocalKinesisVideo", "WebRTC", "SansIO", log,
+        .product(name: "Configuration", package: "swift-configuration"),
+      ],
+      swiftSettings: common),
+    .testTarget(
+      name: "EndToEndTests",
+      dependencies: [
+        "KVSApplications", "KinesisVideo", "LocalKinesisVideo", "MediaFiles", "WebRTC", "WebRTCCore", "RTP",
+        "SDP", "SansIO", nio, nioPosix, log,
+      ],
+      swiftSettings: common),
     .testTarget(name: "RepositoryTests", swiftSettings: common),
   ]
 )

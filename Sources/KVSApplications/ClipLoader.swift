@@ -12,7 +12,8 @@ enum ClipLoader {
     let videoPath = settings.text(.video, flag: flags.video)
     let audioPath = settings.text(.audio, flag: flags.audio)
     guard videoPath != nil || audioPath != nil else { return SampleClip.clip }
-    let frameRate = try frameRate(settings, flag: flags.framesPerSecond)
+    let frameRate =
+      try settings.value(.framesPerSecond, flag: flags.framesPerSecond, FrameRate.init(parsing:)) ?? .standard
     do throws(MediaFileError) {
       let video = try videoPath.map { path throws(MediaFileError) in
         try MediaSourceFile.video(at: path, frameRate: frameRate)
@@ -24,13 +25,5 @@ enum ClipLoader {
       let setting = error.path == videoPath ? Setting.video : Setting.audio
       throw UsageError("\(setting.flag): \(error)")
     }
-  }
-
-  private static func frameRate(_ settings: Settings, flag: String?) throws(UsageError) -> FrameRate {
-    guard let text = settings.text(.framesPerSecond, flag: flag) else { return .standard }
-    guard let rate = FrameRate(parsing: text) else {
-      throw .invalid(.framesPerSecond, origin: Setting.framesPerSecond.flag)
-    }
-    return rate
   }
 }

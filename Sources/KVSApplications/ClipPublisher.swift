@@ -20,6 +20,8 @@ actor ClipPublisher {
   static let lagMax = TimeDelta.milliseconds(500)
   /// Pictures of a group that are kept; a viewer of a file with rarer key frames waits for the next one.
   static let groupPicturesMax = 120
+  /// One viewer's picture begins anew at most this often (threat T20).
+  static let restartPauseMin = TimeDelta.milliseconds(500)
 
   private let broadcast = Broadcast()
   private let clip: MediaClip
@@ -28,7 +30,8 @@ actor ClipPublisher {
   private let logger: Logger
   /// The pictures since the last key frame, that one first.
   private var group: [PacketizedFrame] = []
-  private var viewerCount = 0
+  /// When each viewer may have its picture begin anew.
+  private var viewers: [ObjectIdentifier: Instant] = [:]
 
   init(clip: MediaClip, logger: Logger) {
     self.clip = clip
@@ -57,7 +60,7 @@ actor ClipPublisher {
   }
 
   private func publish(_ slot: ClipTimeline.AudioSlot) {
-    guard viewerCount > 0, let audio = clip.audio else { return }
+    guard !viewers.isEmpty, let audio = clip.audio else { return }
     let packet = slot.packetIndex.map { audio.packets[$0] } ?? audio.silence
     broadcast.send(
       opus.packetize(packet: packet, timestamp: slot.timestamp, captureTime: slot.deadline), track: .audio)
@@ -70,7 +73,7 @@ actor ClipPublisher {
     else { return }
     if frame.isKeyFrame { group.removeAll(keepingCapacity: true) }
     if frame.isKeyFrame || (!group.isEmpty && group.count < Self.groupPicturesMax) { group.append(frame) }
-    if viewerCount > 0 { broadcast.send(frame, track: .video) }
+    if !viewers.isEmpty { broadcast.send(frame, track: .video) }
   }
 
   // MARK: Viewers
@@ -78,28 +81,35 @@ actor ClipPublisher {
   /// Adds a connected viewer; its picture begins at once.
   func join(_ connection: PeerConnection, _ transceivers: [Broadcast.Track: Transceiver]) -> Broadcast.Member
   {
-    viewerCount += 1
     let member = broadcast.add(connection, transceivers)
+    viewers[ObjectIdentifier(member)] = .zero
     restart(member)
     return member
   }
 
   /// Removes a viewer.
   func leave(_ member: Broadcast.Member) {
-    viewerCount -= 1
+    viewers[ObjectIdentifier(member)] = nil
     broadcast.remove(member)
   }
 
-  /// Sends a viewer the running group again, from its key frame.
+  /// Sends a viewer the running group again, from its key frame; not twice within one picture, for both would
+  /// get the same times.
   func restart(_ member: Broadcast.Member) {
-    guard let last = group.last, group.count < Self.groupPicturesMax else { return }
+    let now = NetworkClock.now
+    guard let last = group.last, group.count < Self.groupPicturesMax,
+      let earliest = viewers[ObjectIdentifier(member)], earliest <= now
+    else { return }
+    viewers[ObjectIdentifier(member)] = now + max(Self.restartPauseMin, frameDuration)
     broadcast.send(squeezed(group, after: last), track: .video, to: member)
   }
+
+  private var frameDuration: TimeDelta { clip.video?.frameDuration ?? .milliseconds(40) }
 
   /// The group with new times: spread over the time between its last picture and the next, so that neither the
   /// RTP clock goes back nor a delay is left behind.
   private func squeezed(_ group: [PacketizedFrame], after last: PacketizedFrame) -> [PacketizedFrame] {
-    let step = (clip.video?.frameDuration ?? .milliseconds(40)) / Int64(group.count + 1)
+    let step = frameDuration / Int64(group.count + 1)
     return group.enumerated().map { index, frame in
       let delta = step * Int64(index + 1)
       let units = RTPTimestamp.units(in: delta, clockRateHertz: 90_000)

@@ -14,7 +14,7 @@ public enum ConnectionStep: String, CaseIterable, Sendable {
   case getCredentials = "Get Authentication Temporary Credentials"
   /// Joining a storage session.
   case joinStorage = "Join Storage Session"
-  /// Host candidates.
+  /// Host candidates: interfaces looked up and sockets bound, which a master does once, before any viewer.
   case gatherHost = "Gather ICE Host Candidate"
   /// Server-reflexive candidates.
   case gatherServerReflexive = "Gather ICE Srflx Candidate"
@@ -41,16 +41,16 @@ public struct ConnectionMetrics: Sendable {
     set { durations[step] = newValue }
   }
 
-  /// Takes over what another measured and this one did not.
-  public mutating func merge(_ other: ConnectionMetrics) {
-    durations.merge(other.durations) { own, _ in own }
-  }
-
   /// Twelve lines, `-` where a step was not taken.
   public var lines: [String] {
     ConnectionStep.allCases.map { step in
       "Duration of \(step.rawValue): \(durations[step].map { "\(Self.milliseconds($0)) ms" } ?? "-")"
     }
+  }
+
+  /// What is printed when a viewer has gone.
+  func text(ofViewer clientID: String) -> String {
+    (["Metrics of viewer \(clientID):"] + lines).joined(separator: "\n")
   }
 
   private static func milliseconds(_ duration: Duration) -> String {

@@ -33,9 +33,9 @@ public struct DemoProgram: Program {
 
   private let server: LocalKinesisVideoServer
   private let local: LocalKinesisVideoServer.Configuration
-  private let settings: Settings
-  private let flags: DemoFlags
   private let viewersMax: Int
+  private let printsMetrics: Bool
+  private let readyFile: String?
   private let logger: Logger
 
   /// Reads and checks all settings.
@@ -47,10 +47,11 @@ public struct DemoProgram: Program {
     local.host = settings.text(.host, flag: flags.host) ?? local.host
     local.port = try settings.number(.port, flag: flags.port, in: 0...65_535, default: local.port)
     viewersMax = try settings.number(.maxViewers, flag: flags.maxViewers, in: 1...1000, default: 10)
-    local.signaling.viewersMax = max(local.signaling.viewersMax, viewersMax + 1)
+    // Viewers beyond the master's limit get as far as the master, which tells them that the camera is full.
+    local.signaling.viewersMax = viewersMax + 10
+    printsMetrics = try settings.isOn(.metrics, flag: flags.metrics)
+    readyFile = settings.text(.readyFile, flag: flags.readyFile)
     self.local = local
-    self.settings = settings
-    self.flags = flags
     self.logger = logger
     server = LocalKinesisVideoServer(
       configuration: local, eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
@@ -59,80 +60,84 @@ public struct DemoProgram: Program {
   /// Runs everything until the task is cancelled.
   public func run() async throws {
     let address = try await server.start()
-    _ = try await server.createChannelIfMissing(named: Self.channel)
-    let master = try master(at: address)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await server.run() }
-      group.addTask { try await master.run() }
+      group.addTask {
+        _ = try await server.createChannelIfMissing(named: Self.channel)
+        try await master(at: address).run()
+      }
       try await group.next()
       group.cancelAll()
       do { try await group.waitForAll() } catch is CancellationError {}
     }
   }
 
-  private func master(at address: LocalKinesisVideoServer.Address) throws -> MasterApplication {
-    var signaling = SignalingClient.Configuration(
-      channelName: Self.channel, role: .master, region: local.region,
+  private func master(at address: LocalKinesisVideoServer.Address) -> MasterApplication {
+    let signaling = SignalingClient.Configuration(
+      channelName: Self.channel, role: .master, region: local.region, endpointURL: address.httpURL,
       credentials: AWSCredentials(accessKeyID: local.accessKey, secretAccessKey: local.secretKey))
-    signaling.endpointURL = address.httpURL
-    let configuration = MasterApplication.Configuration(
-      signaling: signaling, clip: SampleClip.clip, viewersMax: viewersMax,
-      printsMetrics: try settings.isOn(.metrics, flag: flags.metrics),
-      network: NetworkLoop.Configuration(includesLoopback: true))
-    let greeting = Greeting(local: local, address: address)
-    let readyFile = settings.text(.readyFile, flag: flags.readyFile)
-    return MasterApplication(configuration: configuration, logger: logger) {
-      await greeting.printOnce()
-      guard let readyFile else { return }
-      try ReadyFile.write(
-        [
-          "http": address.httpURL, "page": "\(address.httpURL)/?channel=\(Self.channel)",
-          "region": greeting.region, "channel": Self.channel, "state": "connected",
-        ], to: readyFile)
-    }
+    return MasterApplication(
+      configuration: MasterApplication.Configuration(
+        signaling: signaling, clip: SampleClip.clip, viewersMax: viewersMax,
+        network: NetworkLoop.Configuration(includesLoopback: true)),
+      logger: logger,
+      onViewerEnd: { if printsMetrics { Console.print($1.text(ofViewer: $0)) } },
+      onConnected: { try tellReady(at: address) })
+  }
+
+  private func tellReady(at address: LocalKinesisVideoServer.Address) throws(UsageError) {
+    let greeting = DemoGreeting(
+      origin: address.httpURL, host: address.host, port: address.port, interfaces: NetworkInterfaces.current()
+    )
+    Console.print(greeting.text)
+    guard let readyFile else { return }
+    try ReadyFile.write(
+      [
+        "http": address.httpURL, "page": greeting.page, "region": local.region, "channel": Self.channel,
+        "state": "connected",
+      ], to: readyFile)
   }
 }
 
-/// What the demo tells the person who started it, once.
-private actor Greeting {
-  nonisolated let region: String
-  private let local: LocalKinesisVideoServer.Configuration
-  private let address: LocalKinesisVideoServer.Address
-  private var isPrinted = false
+/// What the demo tells the person who started it.
+struct DemoGreeting {
+  /// The service's address from this machine.
+  let origin: String
+  /// The address and port that it listens on.
+  let host: String
+  let port: Int
+  let interfaces: [NetworkInterface]
 
-  init(local: LocalKinesisVideoServer.Configuration, address: LocalKinesisVideoServer.Address) {
-    self.local = local
-    self.address = address
-    region = local.region
-  }
+  private static let path = "/?channel=\(DemoProgram.channel)"
 
-  func printOnce() {
-    guard !isPrinted else { return }
-    isPrinted = true
-    let query = "/?channel=\(DemoProgram.channel)"
+  var page: String { origin + Self.path }
+
+  var text: String {
     var lines = [
       "The camera is on. Open this address in a browser; picture and sound start by themselves:", "",
-      "    \(address.httpURL)\(query)", "",
+      "    \(page)", "",
     ]
-    if isReachableFromOutside {
+    if !lanAddresses.isEmpty {
       lines.append("From other devices on your network:")
-      lines += lanAddresses.map { "    http://\($0):\(address.port)\(query)" }
-      lines.append("")
+      lines += lanAddresses.map { "    http://\($0):\(port)\(Self.path)" } + [""]
+    }
+    if isReachableFromOutside {
       lines.append(
         "Careful: anyone on your network can watch, and the service takes the well-known default keys.")
     }
-    lines.append("Ctrl-C ends it.")
-    print(lines.joined(separator: "\n"))
+    return (lines + ["Ctrl-C ends it."]).joined(separator: "\n")
   }
 
   private var isReachableFromOutside: Bool {
-    guard let ip = IPAddress(address.host) else { return address.host != "localhost" }
-    return !ip.isLoopback
+    IPAddress(host).map { !$0.isLoopback } ?? (host != "localhost")
   }
 
+  /// Where the service is found on the network, if it listens on all addresses: `0.0.0.0` means those of IPv4.
   private var lanAddresses: [String] {
-    NetworkInterfaces.usable(from: NetworkInterfaces.current(), includingLoopback: false)
-      .filter { !$0.address.isLoopback && !$0.address.isLinkLocal }
-      .map { $0.address.family == .ipv6 ? "[\($0.address)]" : "\($0.address)" }
+    guard let listened = IPAddress(host), listened.isUnspecified else { return [] }
+    return NetworkInterfaces.usable(from: interfaces, includingLoopback: false)
+      .map(\.address)
+      .filter { !$0.isLoopback && !$0.isLinkLocal && (listened.family == .ipv6 || $0.family == .ipv4) }
+      .map { $0.family == .ipv6 ? "[\($0)]" : "\($0)" }
   }
 }

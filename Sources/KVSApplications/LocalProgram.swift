@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import KinesisVideo
 import LocalKinesisVideo
 public import Logging
 import NIOPosix
@@ -54,7 +55,8 @@ public struct LocalProgram: Program {
     configuration.host = settings.text(.host, flag: flags.host) ?? configuration.host
     configuration.port = try settings.number(
       .port, flag: flags.port, in: 0...65_535, default: configuration.port)
-    configuration.region = settings.text(.region, flag: flags.region) ?? configuration.region
+    let region = try settings.value(.region, flag: flags.region, ServiceRegion.init)
+    configuration.region = region?.name ?? configuration.region
     configuration.dataDirectory = settings.text(.dataDirectory, flag: flags.dataDirectory)
     if let key = settings.text(.accessKey, flag: flags.accessKey) { configuration.accessKey = key }
     if let secret = settings.text(.secretKey, flag: flags.secretKey) {
@@ -70,7 +72,7 @@ public struct LocalProgram: Program {
       try ReadyFile.write(
         ["http": address.httpURL, "page": address.httpURL + "/", "region": region], to: readyFile)
     }
-    print(
+    Console.print(
       """
       The local Kinesis Video service listens on \(address.httpURL) and plays region \(region).
       Viewer page: \(address.httpURL)/

@@ -19,39 +19,46 @@ public actor MasterApplication {
     public var clip: MediaClip
     /// Viewers served at once.
     public var viewersMax: Int
-    /// Whether the durations of each connection are printed when it ends.
-    public var printsMetrics: Bool
     /// The sockets.
     public var network: NetworkLoop.Configuration
 
     /// Makes a configuration with ten viewers.
     public init(
       signaling: SignalingClient.Configuration, clip: MediaClip, viewersMax: Int = 10,
-      printsMetrics: Bool = false, network: NetworkLoop.Configuration = NetworkLoop.Configuration()
+      network: NetworkLoop.Configuration = NetworkLoop.Configuration()
     ) {
       self.signaling = signaling
       self.clip = clip
       self.viewersMax = viewersMax
-      self.printsMetrics = printsMetrics
       self.network = network
     }
   }
 
+  /// Bytes of a candidate's text at most, several times a long one's: early ones are kept.
+  static let candidateBytesMax = 1024
+
   private let configuration: Configuration
   private let logger: Logger
-  private let onConnected: @Sendable () async throws -> Void
+  private let onViewerEnd: @Sendable (_ clientID: String, ConnectionMetrics) -> Void
+  private let onConnected: @Sendable () throws -> Void
   private var slots: ViewerSlots<ViewerSession, ICECandidatePayload>
   private var sessionMetrics = ConnectionMetrics()
+  private var hasConnected = false
+  private var refusedOffers = 0
 
   /// Makes a master.
   ///
-  /// - Parameter onConnected: called each time its WebSocket stands.
+  /// - Parameters:
+  ///   - onViewerEnd: called with a viewer's durations after it has gone.
+  ///   - onConnected: called once, when its WebSocket stands for the first time; what it throws ends the master.
   public init(
     configuration: Configuration, logger: Logger,
-    onConnected: @escaping @Sendable () async throws -> Void = {}
+    onViewerEnd: @escaping @Sendable (_ clientID: String, ConnectionMetrics) -> Void = { _, _ in },
+    onConnected: @escaping @Sendable () throws -> Void = {}
   ) {
     self.configuration = configuration
     self.logger = logger
+    self.onViewerEnd = onViewerEnd
     self.onConnected = onConnected
     slots = ViewerSlots(limit: configuration.viewersMax)
   }
@@ -60,7 +67,9 @@ public actor MasterApplication {
   ///
   /// - Throws: ``KinesisVideoError`` when the service refuses from the start, ``NetworkError`` without sockets.
   public func run() async throws {
+    let start = NetworkClock.now
     let loop = try await NetworkLoop(configuration: configuration.network, logger: logger)
+    sessionMetrics[.gatherHost] = Duration(NetworkClock.now - start)
     let publisher = ClipPublisher(clip: configuration.clip, logger: logger)
     let signaling = SignalingClient(
       configuration: configuration.signaling, eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
@@ -75,11 +84,11 @@ public actor MasterApplication {
         group.cancelAll()
       }
     } catch {
-      await end(loop)
+      await loop.shutdown()
       guard error is CancellationError else { throw error }
       return
     }
-    await end(loop)
+    await loop.shutdown()
   }
 
   /// What serving a viewer takes.
@@ -89,11 +98,6 @@ public actor MasterApplication {
     let signaling: SignalingClient
   }
 
-  private func end(_ loop: NetworkLoop) async {
-    for session in slots.releaseAll() { await session.connection.close() }
-    await loop.shutdown()
-  }
-
   // MARK: Signaling
 
   private func handle(
@@ -101,16 +105,14 @@ public actor MasterApplication {
   ) async throws {
     switch event {
     case .connected:
-      logger.info("connected to the signaling service")
-      try await onConnected()
-    case .disconnected(let reason, let retryIn):
-      logger.notice("the signaling connection ended: \(reason)\(retryIn.map { ", again in \($0)" } ?? "")")
+      guard !hasConnected else { return }
+      hasConnected = true
+      try onConnected()
     case .offer(let sdp, let clientID): await receive(offer: sdp, from: clientID, context, in: &group)
     case .iceCandidate(let candidate, let clientID?): await receive(candidate, from: clientID)
-    case .statusResponse(let status):
-      logger.warning("the service refused a message: \(status.errorType), \(status.description)")
     case .stepTimed(let step, let duration): note(step, duration)
-    case .iceServers, .answer, .iceCandidate: break
+    // The signaling client logs what happens to its connection.
+    case .disconnected, .statusResponse, .iceServers, .answer, .iceCandidate: break
     }
   }
 
@@ -131,6 +133,7 @@ public actor MasterApplication {
     in group: inout ThrowingDiscardingTaskGroup<any Error>
   ) async {
     let arrival = NetworkClock.now
+    slots.release(where: \.isOver)
     switch slots.offer(from: clientID) {
     case .refuse(let isNews):
       if isNews {
@@ -181,23 +184,35 @@ public actor MasterApplication {
         context.signaling.send(.candidate(payload, to: clientID))
       }
     } catch {
-      logger.warning("an offer was refused: \(error)", metadata: ["viewer": "\(clientID)"])
+      if !session.isOver { noteRefusal(error, of: clientID) }
       await session.connection.close()
     }
-    slots.release(clientID) { $0 === session }
-    if configuration.printsMetrics { printMetrics(of: session) }
+    slots.release { $0 === session }
+    onViewerEnd(clientID, session.metrics)
   }
 
-  private func printMetrics(of session: ViewerSession) {
-    print((["Metrics of viewer \(session.clientID):"] + session.metrics.lines).joined(separator: "\n"))
+  /// Logs the first bad offer, the second, the fourth and so on: a viewer with a fault must not fill the disk.
+  private func noteRefusal(_ error: PeerConnectionError, of clientID: String) {
+    refusedOffers += 1
+    guard refusedOffers.nonzeroBitCount == 1 else { return }
+    logger.warning(
+      "an offer was refused: \(error)", metadata: ["viewer": "\(clientID)", "times": "\(refusedOffers)"])
   }
 
   private func receive(_ candidate: ICECandidatePayload, from clientID: String) async {
+    guard candidate.textByteCount <= Self.candidateBytesMax else { return }
+    slots.release(where: \.isOver)
     switch slots.candidate(candidate, from: clientID) {
     case .deliver(let session): await session.add(candidate)
     case .held: break
     case .dropped:
       logger.debug("a viewer's early candidate was dropped", metadata: ["viewer": "\(clientID)"])
     }
+  }
+}
+
+extension ICECandidatePayload {
+  fileprivate var textByteCount: Int {
+    [candidate, sdpMid, usernameFragment].reduce(0) { $0 + ($1?.utf8.count ?? 0) }
   }
 }

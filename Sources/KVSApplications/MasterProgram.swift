@@ -52,26 +52,30 @@ public struct MasterProgram: Program {
   ///
   /// - Throws: ``UsageError``.
   public init(flags: MasterFlags, settings: Settings, logger: Logger) async throws {
-    let channel = try settings.requiredText(.channel, flag: flags.channel)
-    guard ChannelName.isValid(channel) else {
-      throw UsageError.invalid(.channel, origin: Setting.channel.flag)
+    let channel = try settings.value(.channel, flag: flags.channel) {
+      SignalingMessage.isIdentifier($0) ? $0 : nil
     }
+    guard let channel else { throw UsageError.missing(.channel) }
     let viewersMax = try settings.number(.maxViewers, flag: flags.maxViewers, in: 1...1000, default: 10)
     let credentials = try Self.credentials(settings, flags: flags)
     var signaling = SignalingClient.Configuration(
       channelName: channel, role: .master,
-      region: settings.text(.region, flag: flags.region) ?? Self.defaultRegion, credentials: credentials)
-    signaling.endpointURL = try Self.endpointURL(settings, flag: flags.endpointURL)
+      region: try settings.value(.region, flag: flags.region, ServiceRegion.init)?.name ?? Self.defaultRegion,
+      credentials: credentials)
+    signaling.endpointURL = try settings.value(.endpointURL, flag: flags.endpointURL, Self.endpoint)
     signaling.createChannelIfMissing = try settings.isOn(.createChannel, flag: flags.createChannel)
     let clip = try ClipLoader.load(settings, flags: flags, logger: logger)
     let readyFile = settings.text(.readyFile, flag: flags.readyFile)
-    let configuration = MasterApplication.Configuration(
-      signaling: signaling, clip: clip, viewersMax: viewersMax,
-      printsMetrics: try settings.isOn(.metrics, flag: flags.metrics), network: Self.network(for: signaling))
-    application = MasterApplication(configuration: configuration, logger: logger) {
-      guard let readyFile else { return }
-      try ReadyFile.write(["channel": channel, "state": "connected"], to: readyFile)
-    }
+    let printsMetrics = try settings.isOn(.metrics, flag: flags.metrics)
+    application = MasterApplication(
+      configuration: MasterApplication.Configuration(
+        signaling: signaling, clip: clip, viewersMax: viewersMax, network: Self.network(for: signaling)),
+      logger: logger,
+      onViewerEnd: { if printsMetrics { Console.print($1.text(ofViewer: $0)) } },
+      onConnected: {
+        guard let readyFile else { return }
+        try ReadyFile.write(["channel": channel, "state": "connected"], to: readyFile)
+      })
   }
 
   /// Serves until the task is cancelled.
@@ -89,11 +93,9 @@ public struct MasterProgram: Program {
       sessionToken: settings.text(.sessionToken, flag: flags.sessionToken).map { Secret($0) })
   }
 
-  private static func endpointURL(_ settings: Settings, flag: String?) throws(UsageError) -> String? {
-    guard let text = settings.text(.endpointURL, flag: flag) else { return nil }
-    guard text.hasPrefix("http://") || text.hasPrefix("https://"), !text.contains(where: \.isWhitespace)
-    else {
-      throw .invalid(.endpointURL, origin: Setting.endpointURL.flag)
+  private static func endpoint(_ text: String) -> String? {
+    guard let url = ServiceURL(text), ["http", "https"].contains(url.scheme), url.query == nil else {
+      return nil
     }
     return text
   }
@@ -101,23 +103,8 @@ public struct MasterProgram: Program {
   /// A master of a stand-in on this host serves viewers on this host: browsers without any network reach it by
   /// loopback only.
   private static func network(for signaling: SignalingClient.Configuration) -> NetworkLoop.Configuration {
-    let isLocal = signaling.endpointURL.map { $0.contains("//127.") || $0.contains("//localhost") } ?? false
+    let host = signaling.endpointURL.flatMap { ServiceURL($0) }?.host
+    let isLocal = host.map { $0 == "localhost" || IPAddress($0)?.isLoopback == true } ?? false
     return NetworkLoop.Configuration(includesLoopback: isLocal)
-  }
-}
-
-/// The names that the service allows for channels.
-enum ChannelName {
-  /// 1 to 256 of letters, digits and `_.-`.
-  static func isValid(_ name: String) -> Bool {
-    (1...256).contains(name.utf8.count)
-      && name.utf8.allSatisfy { byte in
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-          UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: "-"):
-          true
-        default: false
-        }
-      }
   }
 }

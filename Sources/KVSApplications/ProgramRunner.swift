@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import KinesisVideo
+import LocalKinesisVideo
 public import Logging
+import SystemPackage
 import UnixSignals
+import WebRTC
 
 #if canImport(Glibc)
   import Glibc
@@ -36,17 +39,40 @@ public protocol Program: Sendable {
   func run() async throws
 }
 
-/// An error with an exit code of `sysexits.h`.
-struct ExitError: Error {
+/// What a person is told of an error, and the exit code after `sysexits.h`.
+struct ExitError {
   let message: String
   let code: Int32
 
+  /// EX_USAGE.
+  static let usage: Int32 = 64
   /// EX_UNAVAILABLE: something that the program needs is not there.
   static let unavailable: Int32 = 69
   /// EX_NOPERM: the service does not let us.
   static let notPermitted: Int32 = 77
-  /// EX_USAGE.
-  static let usage: Int32 = 64
+
+  init(_ error: any Error) {
+    message = "\(error)"
+    code =
+      switch error {
+      case is UsageError: Self.usage
+      case let error as KinesisVideoError where error.errorType == KinesisVideoError.invalidConfiguration:
+        Self.usage
+      case let error as KinesisVideoError where error.kind == .credentials: Self.notPermitted
+      case is KinesisVideoError, is LocalServerError, is NetworkError: Self.unavailable
+      default: 1
+      }
+  }
+}
+
+/// Text for people, whole lines at once also where the output is a pipe.
+enum Console {
+  static func print(_ text: String) { write(text, to: .standardOutput) }
+  static func printError(_ text: String) { write(text, to: .standardError) }
+
+  private static func write(_ text: String, to output: FileDescriptor) {
+    _ = try? output.writeAll("\(text)\n".utf8)
+  }
 }
 
 /// Runs a program as people expect it of a command: Ctrl-C ends it cleanly with 0, errors are one sentence.
@@ -65,8 +91,8 @@ public enum ProgramRunner {
       try await runUntilSignal(program, logger: logger)
       exit(0)
     } catch {
-      let told = exitError(for: error)
-      writeError(told.message)
+      let told = ExitError(error)
+      Console.printError("kvs-webrtc: \(told.message)")
       exit(told.code)
     }
   }
@@ -83,25 +109,10 @@ public enum ProgramRunner {
       }
       try await group.next()
       group.cancelAll()
+      // Whoever presses Ctrl-C again does not want to wait for goodbyes.
+      for number in [SIGINT, SIGTERM] { signal(number, SIG_DFL) }
       do { try await group.waitForAll() } catch is CancellationError {}
     }
-  }
-
-  private static func exitError(for error: any Error) -> ExitError {
-    switch error {
-    case let error as ExitError: error
-    case let error as UsageError: ExitError(message: error.description, code: ExitError.usage)
-    case let error as KinesisVideoError:
-      ExitError(
-        message: "\(error)",
-        code: error.kind == .credentials ? ExitError.notPermitted : ExitError.unavailable)
-    default: ExitError(message: "\(error)", code: 1)
-    }
-  }
-
-  private static func writeError(_ message: String) {
-    let bytes = Array("kvs-webrtc: \(message)\n".utf8)
-    _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
   }
 }
 
@@ -113,13 +124,11 @@ enum LogSetup {
 
   /// swift-log's names, or the numbers 1 to 7 of the C SDK.
   static func level(_ settings: Settings, flag: String?) throws(UsageError) -> Logger.Level {
-    guard let text = settings.text(.logLevel, flag: flag) else { return .info }
     let numbered: [String: Logger.Level] = [
       "1": .trace, "2": .debug, "3": .info, "4": .warning, "5": .error, "6": .critical, "7": .critical,
     ]
-    guard let level = Logger.Level(rawValue: text.lowercased()) ?? numbered[text] else {
-      throw .invalid(.logLevel, origin: Setting.logLevel.flag)
-    }
-    return level
+    return try settings.value(.logLevel, flag: flag) { text in
+      Logger.Level(rawValue: text.lowercased()) ?? numbered[text]
+    } ?? .info
   }
 }

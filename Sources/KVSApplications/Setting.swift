@@ -50,7 +50,8 @@ extension Setting {
   public static let audio = Setting(
     "audio", expects: "an Ogg Opus file or a folder of numbered .opus packets")
   /// Pictures a second of an Annex-B file.
-  public static let framesPerSecond = Setting("fps", expects: "a whole number from 1 to 240")
+  public static let framesPerSecond = Setting(
+    "fps", expects: "a rate of up to 240, such as 25, 29.97 or 30000/1001")
   /// How many viewers are served at once.
   public static let maxViewers = Setting(
     "max-viewers", aliases: ["AWS_MAX_VIEWER_NUM"], expects: "a whole number from 1 to 1000")

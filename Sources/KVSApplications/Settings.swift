@@ -56,25 +56,34 @@ public struct Settings: Sendable {
     return value
   }
 
+  /// What `parse` makes of a text, `nil` when it was given nowhere.
+  ///
+  /// - Throws: ``UsageError`` that names where the text came from, when `parse` makes nothing of it.
+  public func value<Value>(
+    _ setting: Setting, flag: String? = nil, _ parse: (String) -> Value?
+  ) throws(UsageError) -> Value? {
+    guard let found = find(setting, flag: flag) else { return nil }
+    guard let value = parse(found.value) else { throw .invalid(setting, origin: found.origin) }
+    return value
+  }
+
   /// A whole number in a range.
   public func number(
     _ setting: Setting, flag: String? = nil, in range: ClosedRange<Int>, default defaultValue: Int
   ) throws(UsageError) -> Int {
-    guard let found = find(setting, flag: flag) else { return defaultValue }
-    guard let number = Int(found.value), range.contains(number) else {
-      throw .invalid(setting, origin: found.origin)
-    }
-    return number
+    try value(setting, flag: flag) { text in Int(text).flatMap { range.contains($0) ? $0 : nil } }
+      ?? defaultValue
   }
 
   /// A switch: a flag that is there, or 1/0, true/false, yes/no, on/off in the environment.
   public func isOn(_ setting: Setting, flag: Bool) throws(UsageError) -> Bool {
     if flag { return true }
-    guard let found = find(setting, flag: nil) else { return false }
-    switch found.value.lowercased() {
-    case "1", "true", "yes", "on": return true
-    case "0", "false", "no", "off": return false
-    default: throw .invalid(setting, origin: found.origin)
-    }
+    return try value(setting) { text in
+      switch text.lowercased() {
+      case "1", "true", "yes", "on": true
+      case "0", "false", "no", "off": false
+      default: nil
+      }
+    } ?? false
   }
 }

@@ -18,7 +18,13 @@ final class ViewerSession: Sendable {
   private let publisher: ClipPublisher
   private let logger: Logger
   private let offerArrival: Instant
-  private let measured: Mutex<ConnectionMetrics>
+  private let measured: Mutex<Measured>
+
+  private struct Measured {
+    var metrics: ConnectionMetrics
+    var negotiation: Instant?
+    var path: Instant?
+  }
 
   init(
     clientID: String, connection: PeerConnection, publisher: ClipPublisher, metrics: ConnectionMetrics,
@@ -28,19 +34,25 @@ final class ViewerSession: Sendable {
     self.connection = connection
     self.publisher = publisher
     self.offerArrival = offerArrival
-    measured = Mutex(metrics)
+    measured = Mutex(Measured(metrics: metrics))
     var logger = logger
     logger[metadataKey: "viewer"] = "\(clientID)"
     self.logger = logger
   }
 
-  /// The durations so far.
-  var metrics: ConnectionMetrics { measured.withLock { $0 } }
+  /// Whether the connection has come to its end, by either side.
+  var isOver: Bool { Self.isEnd(connection.connectionState) }
+
+  private static func isEnd(_ state: PeerConnectionState) -> Bool { state == .failed || state == .closed }
 
   // MARK: Negotiation
 
   /// Answers the viewer's offer.
-  func answer(_ offer: String) async throws(PeerConnectionError) -> (answer: String, tracks: Tracks) {
+  ///
+  /// - Returns: the answer, and those of picture and sound that the viewer takes.
+  func answer(
+    _ offer: String
+  ) async throws(PeerConnectionError) -> (answer: String, tracks: [Broadcast.Track: Transceiver]) {
     let video = try await connection.addTransceiver(
       .video,
       TransceiverInit(
@@ -48,92 +60,14 @@ final class ViewerSession: Sendable {
     let audio = try await connection.addTransceiver(
       .audio, TransceiverInit(direction: .sendonly, codecs: [.opus], streamID: "camera", trackID: "audio"))
     try await connection.setRemoteDescription(SessionDescriptionInit(type: .offer, sdp: offer))
+    measured.withLock { $0.negotiation = NetworkClock.now }
     let answer = try await connection.setLocalDescription()
-    measured.withLock { $0[.gatherHost] = .zero }
-    return (answer.sdp, Tracks(video: video, audio: audio))
-  }
-
-  /// The two things that a viewer gets.
-  struct Tracks: Sendable {
-    let video: Transceiver
-    let audio: Transceiver
-  }
-
-  // MARK: Life
-
-  /// Serves the viewer until its connection ends or the task is cancelled.
-  func run(_ tracks: Tracks, sendCandidate: @escaping @Sendable (ICECandidateInit) -> Void) async {
-    await withTaskGroup(of: Void.self) { group in
-      group.addTask { await self.watchCandidates(sendCandidate) }
-      group.addTask { await self.watchEvents() }
-      group.addTask { await self.watchICE() }
-      group.addTask {
-        try? await Task.sleep(for: Self.connectTimeout)
-        guard !Task.isCancelled, !self.hasConnected else { return }
-        self.logger.info("the viewer did not connect within \(Self.connectTimeout)")
-        await self.connection.close()
-      }
-      await serve(tracks)
-      group.cancelAll()
+    var tracks: [Broadcast.Track: Transceiver] = [:]
+    for (track, transceiver) in [(Broadcast.Track.video, video), (.audio, audio)] {
+      guard let media = try await transceiver.negotiatedMedia(), !media.isRejected else { continue }
+      tracks[track] = transceiver
     }
-    await connection.close()
-  }
-
-  private let connected = Atomic<Bool>(false)
-  private var hasConnected: Bool { connected.load(ordering: .relaxed) }
-
-  private func serve(_ tracks: Tracks) async {
-    var member: Broadcast.Member?
-    var keyFrames: Task<Void, Never>?
-    for await state in connection.connectionStates {
-      logger.debug("connection \(state.rawValue)")
-      switch state {
-      case .connected where member == nil:
-        connected.store(true, ordering: .relaxed)
-        logger.info("the viewer is connected")
-        let joined = await publisher.join(connection, [.video: tracks.video, .audio: tracks.audio])
-        member = joined
-        keyFrames = Task { [publisher] in
-          for await _ in tracks.video.keyFrameRequests { await publisher.restart(joined) }
-        }
-      case .failed, .closed:
-        logger.info("the viewer is gone: \(state.rawValue)")
-        keyFrames?.cancel()
-        if let member { await publisher.leave(member) }
-        return
-      default: break
-      }
-    }
-    keyFrames?.cancel()
-    if let member { await publisher.leave(member) }
-  }
-
-  private func watchCandidates(_ send: @escaping @Sendable (ICECandidateInit) -> Void) async {
-    for await candidate in connection.candidates {
-      if let candidate { send(candidate) }
-    }
-  }
-
-  private func watchEvents() async {
-    for await event in connection.events {
-      guard case .firstPacketSent(_, let instant) = event else { continue }
-      measured.withLock { metrics in
-        if metrics[.firstFrame] == nil { metrics[.firstFrame] = Duration(instant - offerArrival) }
-      }
-    }
-  }
-
-  /// Times ICE from the answer to the first path, and DTLS from there.
-  private func watchICE() async {
-    let start = NetworkClock.now
-    for await state in connection.iceConnectionStates where state == .connected || state == .completed {
-      let found = NetworkClock.now
-      measured.withLock { $0[.findPair] = Duration(found - start) }
-      for await state in connection.connectionStates where state == .connected {
-        measured.withLock { $0[.handshake] = Duration(NetworkClock.now - found) }
-        return
-      }
-    }
+    return (answer.sdp, tracks)
   }
 
   /// Applies a candidate that the viewer trickled; a bad one is noted and ignored.
@@ -145,6 +79,88 @@ final class ViewerSession: Sendable {
           usernameFragment: candidate.usernameFragment))
     } catch {
       logger.debug("a candidate was ignored: \(error)")
+    }
+  }
+
+  // MARK: Life
+
+  /// Serves the viewer until its connection ends or the task is cancelled, then closes the connection.
+  func run(
+    _ tracks: [Broadcast.Track: Transceiver], sendCandidate: @escaping @Sendable (ICECandidateInit) -> Void
+  ) async {
+    await withTaskGroup(of: Void.self) { group in
+      group.addTask { await self.watchCandidates(sendCandidate) }
+      group.addTask { await self.watchEvents() }
+      if tracks.isEmpty {
+        logger.notice("a viewer takes neither H.264 video nor Opus audio")
+      } else if await isConnectedInTime() {
+        await serve(tracks)
+      } else {
+        logger.info("the viewer did not connect", metadata: ["state": "\(connection.connectionState)"])
+      }
+      group.cancelAll()
+    }
+    await connection.close()
+  }
+
+  private func isConnectedInTime() async -> Bool {
+    await withTaskGroup(of: Bool.self) { group in
+      group.addTask {
+        await self.connection.connectionStates.first { $0 == .connected || Self.isEnd($0) } == .connected
+      }
+      group.addTask {
+        try? await Task.sleep(for: Self.connectTimeout)
+        return false
+      }
+      defer { group.cancelAll() }
+      return await group.next() ?? false
+    }
+  }
+
+  private func serve(_ tracks: [Broadcast.Track: Transceiver]) async {
+    logger.info("the viewer is connected")
+    let member = await publisher.join(connection, tracks)
+    await withTaskGroup(of: Void.self) { group in
+      group.addTask { [publisher] in
+        guard let requests = tracks[.video]?.keyFrameRequests else { return }
+        for await _ in requests { await publisher.restart(member) }
+      }
+      _ = await connection.connectionStates.first(where: Self.isEnd)
+      group.cancelAll()
+    }
+    await publisher.leave(member)
+    logger.info("the viewer is gone", metadata: ["state": "\(connection.connectionState)"])
+  }
+
+  private func watchCandidates(_ send: @escaping @Sendable (ICECandidateInit) -> Void) async {
+    for await candidate in connection.candidates {
+      if let candidate { send(candidate) }
+    }
+  }
+
+  // MARK: Durations
+
+  /// The durations so far.
+  var metrics: ConnectionMetrics { measured.withLock { $0.metrics } }
+
+  /// Takes the times from the network's loop, so that no task's delay is measured with them.
+  private func watchEvents() async {
+    for await event in connection.events { measured.withLock { note(event, in: &$0) } }
+  }
+
+  private func note(_ event: PeerConnectionEvent, in measured: inout Measured) {
+    switch event {
+    case .iceConnected(let time):
+      guard measured.path == nil, let negotiation = measured.negotiation else { return }
+      measured.path = time
+      measured.metrics[.findPair] = Duration(time - negotiation)
+    case .dtlsConnected(let time):
+      guard let path = measured.path else { return }
+      measured.metrics[.handshake] = Duration(time - path)
+    case .firstPacketSent(_, let time):
+      guard measured.metrics[.firstFrame] == nil else { return }
+      measured.metrics[.firstFrame] = Duration(time - offerArrival)
+    case .negotiationNeeded, .transceiverAdded: break
     }
   }
 }

@@ -12,7 +12,7 @@ struct ViewerSlots<Session, Candidate> {
 
   /// What an offer leads to.
   enum OfferDecision {
-    /// Serve it, end what stood before under the same id, and apply what came early.
+    /// Serve it: end what stood before under the same id, ``occupy(_:with:)``, and apply what came early.
     case admit(replacing: Session?, early: [Candidate])
     /// All slots are taken. `isNews` once, until a slot has become free.
     case refuse(isNews: Bool)
@@ -33,7 +33,6 @@ struct ViewerSlots<Session, Candidate> {
   init(limit: Int) { self.limit = limit }
 
   var count: Int { sessions.count }
-  var all: [Session] { Array(sessions.values) }
 
   mutating func offer(from clientID: String) -> OfferDecision {
     let standing = sessions[clientID]
@@ -60,16 +59,11 @@ struct ViewerSlots<Session, Candidate> {
     return .held
   }
 
-  /// Frees a slot if it still holds the given session.
-  mutating func release(_ clientID: String, where isSame: (Session) -> Bool) {
-    guard let session = sessions[clientID], isSame(session) else { return }
-    sessions[clientID] = nil
-    hasToldFull = false
-  }
-
-  mutating func releaseAll() -> [Session] {
-    defer { sessions = [:] }
-    return all
+  /// Frees the slots of all such sessions.
+  mutating func release(where isOver: (Session) -> Bool) {
+    let countBefore = sessions.count
+    sessions = sessions.filter { !isOver($0.value) }
+    if sessions.count < countBefore { hasToldFull = false }
   }
 
   private mutating func takeEarly(of clientID: String) -> [Candidate] {

@@ -98,18 +98,16 @@ final class SignalingDriver: @unchecked Sendable {
     case .sendPing(let operation):
       if let socket, socket.operation == operation { socket.connection.ping() }
     case .report(let event): report(event)
-    case .fail(let error):
-      logger.error("signaling was refused", metadata: ["reason": "\(error)"])
-      finish(.failure(error))
+    case .fail(let error): finish(.failure(error))
     }
   }
 
   private func report(_ event: SignalingEvent) {
     switch event {
     case .connected: logger.info("signaling is connected")
-    case .disconnected(let reason, let retryIn):
-      let delay = retryIn.map { "\($0)" } ?? "never"
-      logger.notice("signaling is disconnected", metadata: ["reason": "\(reason)", "retry": "\(delay)"])
+    case .disconnected(let reason, let retryIn?):
+      logger.notice("signaling is disconnected", metadata: ["reason": "\(reason)", "retry": "\(retryIn)"])
+    case .disconnected(_, nil): break  // `run()` throws the reason
     case .statusResponse(let status):
       logger.warning(
         "the service refused a message",

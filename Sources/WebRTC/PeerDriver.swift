@@ -121,6 +121,7 @@ final class PeerDriver {
       events.signalingState.set(state)
     case .iceConnectionStateChanged(let state):
       events.iceConnectionState.set(state)
+      if state == .connected || state == .completed { events.add(.iceConnected(at: now)) }
     case .connectionStateChanged(let state):
       isConnected = state == .connected
       events.connectionState.set(state)

@@ -11,6 +11,8 @@ public enum PeerConnectionEvent: Sendable {
   case negotiationNeeded
   /// The peer's description brought a transceiver that we had not made (the `track` event of browsers).
   case transceiverAdded(Transceiver)
+  /// ICE has a path to the peer (again, or a better one), on the monotonic clock.
+  case iceConnected(at: Instant)
   /// The DTLS handshake ended well, on the monotonic clock.
   case dtlsConnected(at: Instant)
   /// The first media packet of a transceiver was handed to the network, on the monotonic clock.

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chromium on the viewer page against the real stand-in and the real master."""
 
+import re
+
 import pytest
 
 from programs import wait_for
@@ -54,6 +56,18 @@ def test_one_beyond_the_limit_is_told_so(start_master, open_viewer):
     assert "full" in second.inner_text("body").lower()
     wait_for_frames(first, frames_decoded(first) + 10)
     assert master.log_path.read_text().count("--max-viewers") == 1
+
+
+def test_the_twelve_durations_are_printed(start_master, open_viewer, monkeypatch):
+    """The C application's switch works; the lines are there as soon as the viewer has gone, also in a file."""
+    monkeypatch.setenv("METRIC_PRINT_ENABLED", "1")
+    master = start_master("metrics")
+    page = open_viewer("metrics")
+    wait_for_frames(page, 10)
+    page.goto("about:blank")
+    wait_for(lambda: master.log_path.read_text().count("Duration of ") == 12, "twelve lines")
+    for step in ("Gather ICE Host Candidate", "Find Peer-To-Peer Connection", "DTLS Handshaking", "First Frame"):
+        assert re.search(f"Duration of {step}: [0-9]+[.][0-9] ms", master.log_path.read_text()), step
 
 
 @pytest.mark.parametrize("ending", ["interrupt", "kill"])

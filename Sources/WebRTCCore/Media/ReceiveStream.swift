@@ -34,6 +34,7 @@ struct ReceiveStream {
   private var counters = Counters()
 
   private struct Counters {
+    var packetsReceived: UInt64 = 0
     var bytesReceived: UInt64 = 0
     var framesReceived: UInt64 = 0
     var keyFramesReceived: UInt64 = 0
@@ -90,6 +91,7 @@ struct ReceiveStream {
       return receiveRetransmission(header, payload: payload, in: packet, at: now)
     }
     guard header.payloadType == codec.payloadType else { return .unknownPayloadType }
+    counters.packetsReceived += 1
     _ = statistics.receive(sequenceNumber: header.sequenceNumber, timestamp: header.timestamp, at: now)
     insert(header, payload: packet.extracting(payload), at: now)
     return nil
@@ -204,7 +206,7 @@ struct ReceiveStream {
     guard let ssrc else { return nil }
     return InboundRTPStreamStatistics(
       kind: kind, mid: mid, ssrc: ssrc.rawValue, mimeType: codec.codec.mimeType,
-      packetsReceived: statistics.receivedPacketCount, bytesReceived: counters.bytesReceived,
+      packetsReceived: counters.packetsReceived, bytesReceived: counters.bytesReceived,
       packetsLost: max(0, statistics.lostPacketCount - Int64(nacks.recoveredCount)),
       jitter: Double(statistics.jitter) / Double(max(1, codec.codec.clockRateHertz)),
       framesReceived: counters.framesReceived, keyFramesReceived: counters.keyFramesReceived,

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Configuration
+import FoundationEssentials
+import KinesisVideo
+import Logging
+import MediaFiles
+import Testing
+
+@testable import KVSApplications
+
+extension Settings {
+  fileprivate init(_ environment: [String: String], file: [String: String]? = nil) {
+    self.init(
+      environment: EnvironmentVariablesProvider(environmentVariables: environment),
+      file: file.map { EnvironmentVariablesProvider(environmentVariables: $0) })
+  }
+}
+
+/// The sentence that `body` fails with.
+private func sentence(_ body: () throws -> Void) -> String? {
+  do { try body() } catch { return "\(error)" }
+  return nil
+}
+
+@Suite("Settings come from flags, the environment, a file and defaults")
+struct SettingsTests {
+  @Test("The flag wins over the environment, that over the file, that over the default")
+  func order() throws {
+    let name = "KVS_WEBRTC_MAX_VIEWERS"
+    let all = Settings([name: "2"], file: [name: "3"])
+    let file = Settings([:], file: [name: "3"])
+    #expect(try all.number(.maxViewers, flag: "1", in: 1...1000, default: 10) == 1)
+    #expect(try all.number(.maxViewers, in: 1...1000, default: 10) == 2)
+    #expect(try file.number(.maxViewers, in: 1...1000, default: 10) == 3)
+    #expect(try Settings([:]).number(.maxViewers, in: 1...1000, default: 10) == 10)
+  }
+
+  @Test(
+    "Other tools' names are understood",
+    arguments: [
+      (Setting.channel, "AWS_KVS_CHANNEL_NAME"), (.endpointURL, "AWS_ENDPOINT_URL_KINESIS_VIDEO"),
+      (.endpointURL, "AWS_ENDPOINT_URL"), (.region, "AWS_REGION"), (.region, "AWS_DEFAULT_REGION"),
+      (.accessKey, "AWS_ACCESS_KEY_ID"), (.secretKey, "AWS_SECRET_ACCESS_KEY"),
+      (.sessionToken, "AWS_SESSION_TOKEN"), (.logLevel, "AWS_KVS_LOG_LEVEL"),
+      (.maxViewers, "AWS_MAX_VIEWER_NUM"), (.metrics, "METRIC_PRINT_ENABLED"),
+    ])
+  func aliases(setting: Setting, name: String) {
+    #expect(Settings([name: "text"]).text(setting) == "text")
+    #expect(Settings([name: "text", setting.environmentNames[0]: "own"]).text(setting) == "own")
+  }
+
+  @Test("A setting's own names follow from its flag")
+  func names() {
+    let setting = Setting("max-viewers", aliases: ["OTHER"], expects: "a number")
+    #expect(setting.flag == "--max-viewers")
+    #expect(setting.environmentNames == ["KVS_WEBRTC_MAX_VIEWERS", "OTHER"])
+  }
+
+  @Test("An alias in the environment wins over the own name in the file; empty variables count as not there")
+  func sources() {
+    #expect(Settings(["AWS_REGION": "a"], file: ["KVS_WEBRTC_REGION": "b"]).text(.region) == "a")
+    #expect(Settings(["KVS_WEBRTC_REGION": "", "AWS_REGION": "a"]).text(.region) == "a")
+    #expect(Settings(["KVS_WEBRTC_REGION": ""]).text(.region) == nil)
+  }
+
+  @Test("A wrong value's sentence names where it came from and what is expected")
+  func origins() {
+    for wrong in ["many", "0", "1001", "-1", "1.5", "99999999999999999999"] {
+      let number = { (settings: Settings, flag: String?) in
+        sentence { _ = try settings.number(.maxViewers, flag: flag, in: 1...1000, default: 10) }
+      }
+      let expected = "is not valid: expected a whole number from 1 to 1000"
+      #expect(number(Settings([:]), wrong) == "--max-viewers \(expected)")
+      #expect(number(Settings(["AWS_MAX_VIEWER_NUM": wrong]), nil) == "AWS_MAX_VIEWER_NUM \(expected)")
+      #expect(
+        number(Settings([:], file: ["KVS_WEBRTC_MAX_VIEWERS": wrong]), nil)
+          == "KVS_WEBRTC_MAX_VIEWERS \(expected)")
+    }
+  }
+
+  @Test("A missing setting's sentence names the flag, the variables and what is expected")
+  func missing() {
+    let told = sentence { _ = try Settings([:]).requiredText(.accessKey) }
+    #expect(
+      told == "--access-key (or KVS_WEBRTC_ACCESS_KEY or AWS_ACCESS_KEY_ID) is missing: give an access key id"
+    )
+  }
+
+  @Test("A switch takes the usual words")
+  func switches() throws {
+    for word in ["1", "true", "TRUE", "yes", "ON"] {
+      #expect(try Settings(["METRIC_PRINT_ENABLED": word]).isOn(.metrics, flag: false))
+    }
+    for word in ["0", "false", "no", "Off"] {
+      #expect(try !Settings(["METRIC_PRINT_ENABLED": word]).isOn(.metrics, flag: false))
+      #expect(try Settings(["METRIC_PRINT_ENABLED": word]).isOn(.metrics, flag: true))
+    }
+    #expect(try !Settings([:]).isOn(.metrics, flag: false))
+    let told = sentence { _ = try Settings(["METRIC_PRINT_ENABLED": "maybe"]).isOn(.metrics, flag: false) }
+    #expect(told == "METRIC_PRINT_ENABLED is not valid: expected true or false")
+  }
+
+  @Test("A file of NAME=value lines is read; one that is not there is one sentence")
+  func file() async throws {
+    try await TemporaryFolder.use { folder in
+      let path = folder.path("settings.env")
+      try Data("KVS_WEBRTC_PORT=8123\n# a remark\nAWS_KVS_CHANNEL_NAME=door\n".utf8).write(
+        to: URL(filePath: path))
+      let settings = try await Settings.load(configFile: path)
+      #expect(try settings.number(.port, in: 0...65_535, default: 8080) == 8123)
+      #expect(settings.text(.channel) == "door")
+      await #expect(throws: UsageError.self) { try await Settings.load(configFile: path + ".missing") }
+    }
+  }
+
+  @Test("Log levels are swift-log's names or the C SDK's numbers")
+  func logLevels() throws {
+    for level in Logger.Level.allCases {
+      #expect(try LogSetup.level(Settings([:]), flag: level.rawValue) == level)
+      #expect(try LogSetup.level(Settings([:]), flag: level.rawValue.uppercased()) == level)
+    }
+    let numbers: [Logger.Level] = [.trace, .debug, .info, .warning, .error, .critical, .critical]
+    for (index, level) in numbers.enumerated() {
+      #expect(try LogSetup.level(Settings(["AWS_KVS_LOG_LEVEL": "\(index + 1)"]), flag: nil) == level)
+    }
+    #expect(try LogSetup.level(Settings([:]), flag: nil) == .info)
+    for wrong in ["0", "8", "loud", ""] {
+      let told = sentence { _ = try LogSetup.level(Settings([:]), flag: wrong) }
+      #expect(told?.hasPrefix("--log-level is not valid: expected trace, debug") == true)
+    }
+  }
+}
+
+@Suite("Programs check their settings before they do anything")
+struct ProgramSettingsTests {
+  private static let keys = ["AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "canary-secret"]
+  private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+  private static func flags(channel: String? = nil, video: String? = nil) -> MasterFlags {
+    MasterFlags(
+      channel: channel, createChannel: false, endpointURL: nil, region: nil, accessKey: nil, secretKey: nil,
+      sessionToken: nil, video: video, audio: nil, framesPerSecond: nil, maxViewers: nil, metrics: false,
+      readyFile: nil)
+  }
+
+  private static func master(
+    _ environment: [String: String], flags: MasterFlags = flags(channel: "door")
+  ) async -> String? {
+    do {
+      _ = try await MasterProgram(flags: flags, settings: Settings(environment), logger: quiet)
+      return nil
+    } catch { return "\(error)" }
+  }
+
+  @Test("A master with keys and a channel is content")
+  func enough() async {
+    let told = await Self.master(Self.keys)
+    #expect(told == nil)
+  }
+
+  @Test(
+    "A wrong value is named by its origin",
+    arguments: [
+      ("KVS_WEBRTC_REGION", "no region"), ("AWS_REGION", "EU"), ("AWS_ENDPOINT_URL", "ftp://host"),
+      ("AWS_ENDPOINT_URL", "http://"), ("KVS_WEBRTC_CREATE_CHANNEL", "perhaps"),
+      ("METRIC_PRINT_ENABLED", "2"), ("KVS_WEBRTC_MAX_VIEWERS", "0"),
+    ])
+  func wrongValues(name: String, value: String) async {
+    let told = await Self.master(Self.keys.merging([name: value]) { $1 })
+    #expect(told?.hasPrefix("\(name) is not valid: expected ") == true, "\(told ?? "nothing")")
+  }
+
+  @Test("Keys and channel have to be given, and the secret is never told")
+  func missing() async {
+    for name in Self.keys.keys {
+      var environment = Self.keys
+      environment[name] = nil
+      let told = await Self.master(environment)
+      #expect(told?.contains(name) == true)
+      #expect(told?.contains("canary") == false)
+    }
+    let told = await Self.master(Self.keys, flags: Self.flags())
+    #expect(told?.hasPrefix("--channel (or KVS_WEBRTC_CHANNEL or AWS_KVS_CHANNEL_NAME) is missing") == true)
+  }
+
+  @Test("A channel's name has 1 to 256 letters, digits and _.-")
+  func channelNames() async {
+    for name in ["a", "Front_door.2-b", String(repeating: "x", count: 256)] {
+      let told = await Self.master(Self.keys, flags: Self.flags(channel: name))
+      #expect(told == nil, "\(name)")
+    }
+    for name in ["", "a b", "a/b", "a\n", "ä", String(repeating: "x", count: 257)] {
+      let told = await Self.master(Self.keys, flags: Self.flags(channel: name))
+      #expect(told?.hasPrefix("--channel is not valid") == true, "\(name)")
+      let other = await Self.master(
+        Self.keys.merging(["AWS_KVS_CHANNEL_NAME": name]) { $1 }, flags: Self.flags())
+      #expect(other?.hasPrefix(name.isEmpty ? "--channel (" : "AWS_KVS_CHANNEL_NAME is not") == true)
+    }
+  }
+
+  @Test("A picture rate is checked where it came from, and a file that is not there names its flag")
+  func clip() async throws {
+    let rate = await Self.master(
+      Self.keys.merging(["KVS_WEBRTC_FPS": "fast"]) { $1 },
+      flags: Self.flags(channel: "door", video: "/nowhere.h264"))
+    #expect(rate?.hasPrefix("KVS_WEBRTC_FPS is not valid") == true)
+    let file = await Self.master(Self.keys, flags: Self.flags(channel: "door", video: "/nowhere.h264"))
+    #expect(file?.hasPrefix("--video") == true)
+  }
+
+  @Test("Each kind of error has its exit code")
+  func exitCodes() {
+    func failure(_ type: String, _ status: Int = 0) -> KinesisVideoError {
+      KinesisVideoError(errorType: type, message: "m", statusCode: status)
+    }
+    #expect(ExitError(UsageError("x")).code == 64)
+    #expect(ExitError(UsageError("x")).message == "x")
+    #expect(ExitError(failure(KinesisVideoError.invalidConfiguration)).code == 64)
+    #expect(ExitError(failure("ResourceNotFoundException", 404)).code == 69)
+    #expect(ExitError(failure("InvalidSignatureException", 403)).code == 77)
+    #expect(ExitError(CancellationError()).code == 1)
+  }
+}
