@@ -68,7 +68,9 @@ public final class HostilePeer {
   private var network: SimulatedNetwork
   private var ice: ICEAgent
   private var dtls: DTLSTransport?
-  private var protector: SRTPProtector?
+  private var keys: (profile: SRTPProtectionProfile, local: SRTPKeys)?
+  private var rtpProtector: SRTPProtector?
+  private var rtcpProtector: SRTPProtector?
   private var victimFingerprints: [CertificateFingerprint] = []
 
   /// Makes the victim and its attacker; `prepare` adds the victim's transceivers.
@@ -80,7 +82,8 @@ public final class HostilePeer {
     network = SimulatedNetwork(conditions: LinkConditions(delay: .milliseconds(5)), seed: seed)
     ice = ICEAgent(role: .controlled, random: RandomSource(seed: seed &* 11 &+ 4))
     dtls = nil
-    protector = nil
+    rtpProtector = nil
+    rtcpProtector = nil
     victim = try SimulatedPeer(
       addresses: [.simulated(host: 1)], dtls: context, seed: seed &* 13 &+ 5, at: now)
     prepare(&victim.core)
@@ -105,8 +108,7 @@ public final class HostilePeer {
 
   /// Whether both sides have keys.
   public var isConnected: Bool {
-    let hasKeys = protector != nil
-    return hasKeys && victim.connectionState == .connected
+    keys != nil && victim.connectionState == .connected
   }
 
   /// A benign answer of ours, with this peer's transport in it.
@@ -147,40 +149,44 @@ public final class HostilePeer {
 
   /// Protects and sends one RTP packet. Its index has to be above the source's last one.
   public func sendRTP(_ packet: Packet) throws {
-    let header = packet.header
-    try send { protector throws(SRTPError) in
-      var result: Result<Void, SRTPError> = .success(())
-      let bytes = [UInt8](writing: header.count + packet.payload.count + 32) { out in
-        do throws(SRTPError) {
-          try protector.protectRTP(
-            header: header.rawSpan, prefix: header.rawSpan.extracting(first: 0),
-            payload: packet.payload.rawSpan, packetIndex: packet.index, into: &out)
-        } catch { result = .failure(error) }
-      }
-      try result.get()
-      return bytes
+    do throws(SRTPError) { try deliver(protectRTP(packet)) } catch {
+      // We hold back from more sources than a receiver takes; an attacker does not.
+      guard error == .tooManyStreams, let keys else { throw error }
+      rtpProtector = try SRTPProtector(profile: keys.profile, keys: keys.local)
+      deliver(try protectRTP(packet))
     }
   }
 
   /// Protects and sends one compound RTCP packet, eight bytes at least.
   public func sendRTCP(_ compound: [UInt8]) throws {
-    try send { protector throws(SRTPError) in
-      var result: Result<Void, SRTPError> = .success(())
-      let bytes = [UInt8](writing: compound.count + 32) { out in
-        do throws(SRTPError) { try protector.protectRTCP(compound.rawSpan, into: &out) } catch {
-          result = .failure(error)
-        }
+    var error: SRTPError?
+    let bytes = [UInt8](writing: compound.count + 32) { out in
+      do throws(SRTPError) { try rtcpProtector?.protectRTCP(compound.rawSpan, into: &out) } catch let cause {
+        error = cause
       }
-      try result.get()
-      return bytes
     }
+    if let error { throw error }
+    deliver(bytes)
   }
 
-  private func send(_ protect: (inout SRTPProtector) throws(SRTPError) -> [UInt8]) throws {
-    guard var keys = protector.take() else { return }
-    let bytes = Result { () throws(SRTPError) in try protect(&keys) }
-    protector = consume keys
-    network.inject(try bytes.get(), from: socket.address, to: .simulated(host: 1), at: now)
+  private func protectRTP(_ packet: Packet) throws(SRTPError) -> [UInt8] {
+    let header = packet.header
+    var error: SRTPError?
+    let bytes = [UInt8](writing: header.count + packet.payload.count + 32) { out in
+      do throws(SRTPError) {
+        try rtpProtector?.protectRTP(
+          header: header.rawSpan, prefix: header.rawSpan.extracting(first: 0),
+          payload: packet.payload.rawSpan, packetIndex: packet.index, into: &out)
+      } catch let cause {
+        error = cause
+      }
+    }
+    if let error { throw error }
+    return bytes
+  }
+
+  private func deliver(_ bytes: [UInt8]) {
+    network.inject(bytes, from: socket.address, to: .simulated(host: 1), at: now)
     step()
   }
 
@@ -275,6 +281,8 @@ public final class HostilePeer {
       let keys = try? SRTPKeys.split(
         connected.keyingMaterial, profile: profile, isClient: connected.role == .client)
     else { return }
-    protector = try? SRTPProtector(profile: profile, keys: keys.local)
+    self.keys = (profile, keys.local)
+    rtpProtector = try? SRTPProtector(profile: profile, keys: keys.local)
+    rtcpProtector = try? SRTPProtector(profile: profile, keys: keys.local)
   }
 }

@@ -25,6 +25,7 @@ public final class Simulation {
   /// Turns that either core was given so far, for a datagram or a deadline: what a call costs at rest.
   public private(set) var turnCount = 0
 
+  /// In the order of time and of scheduling, the next one last.
   private var actions: [(at: Instant, order: Int, body: (Simulation) -> Void)] = []
   private var nextAction = 0
 
@@ -58,7 +59,13 @@ public final class Simulation {
 
   /// Lets something happen at a later time.
   public func schedule(after delay: TimeDelta, _ body: @escaping (Simulation) -> Void) {
-    actions.append((now + delay, nextAction, body))
+    let time = now + delay
+    var (low, high) = (0, actions.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if actions[middle].at > time { low = middle + 1 } else { high = middle }
+    }
+    actions.insert((time, nextAction, body), at: low)
     nextAction += 1
   }
 
@@ -113,16 +120,15 @@ public final class Simulation {
   }
 
   private var nextEvent: Instant? {
-    var next = Instant.earliest(network.nextArrival, actions.map(\.at).min())
+    var next = Instant.earliest(network.nextArrival, actions.last?.at)
     next = Instant.earliest(next, offerer.core.nextDeadline)
     return Instant.earliest(next, answerer.core.nextDeadline)
   }
 
   private func step() {
-    while let index = actions.indices.filter({ actions[$0].at <= now }).min(by: {
-      actions[$0].order < actions[$1].order
-    }) {
-      actions.remove(at: index).body(self)
+    while let action = actions.last, action.at <= now {
+      actions.removeLast()
+      action.body(self)
       drain()
     }
     while let delivery = network.receive(at: now) {
