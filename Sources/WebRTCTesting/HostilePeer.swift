@@ -116,11 +116,12 @@ public final class HostilePeer {
     let puppet = try SimulatedPeer(addresses: [socket.address], dtls: context, seed: 1, at: now)
     try puppet.core.setRemoteDescription(offer, at: now)
     let answer = try puppet.core.createAnswer(at: now)
-    _ = ice.addLocalCandidate(socket: socket, at: now)
+    let candidate = ice.addLocalCandidate(socket: socket, at: now)
     let (fragment, password) = (ice.localCredentials.usernameFragment, ice.localCredentials.password)
     readTransport(of: offer.sdp)
     return Self.lines(of: answer.sdp).map { line in
       if line.hasPrefix("a=ice-ufrag:") { return "a=ice-ufrag:\(fragment)" }
+      if line.hasPrefix("a=candidate:") { return "a=\(candidate.attributeValue)" }
       if line.hasPrefix("a=ice-pwd:") { return "a=ice-pwd:\(password.unredacted)" }
       if line.hasPrefix("a=fingerprint:") { return "a=fingerprint:\(certificate.fingerprint.attributeValue)" }
       return line

@@ -98,12 +98,13 @@ struct ReplayAttackTests {
 
   @Test("T42: no source and index is encrypted twice in a long, lossy call beyond the wrap of its numbers")
   func neverReusesNonce() throws {
-    let call = try Call(seed: 83, conditions: LinkConditions(delay: .milliseconds(20), lossProbability: 0.02))
+    let call = try Call(
+      seed: 235, conditions: LinkConditions(delay: .milliseconds(20), lossProbability: 0.02))
     let isConnected = try call.connect(within: .seconds(20))
     #expect(isConnected)
     let wire = Wiretap(call.run)
-    call.sendMedia(pictures: 1000, byteCount: 50_000)
-    call.run.run(atMost: .seconds(45))
+    call.sendMedia(pictures: 720, byteCount: 50_000)
+    call.run.run(atMost: .seconds(33))
     let (all, wraps) = nonces(wire, from: masterAddress)
     #expect(Set(all).count == all.count, "of \(all.count)")
     #expect(wraps > 0, "no number wrapped in \(all.count) packets")
@@ -111,7 +112,7 @@ struct ReplayAttackTests {
     let retransmitted = sent.reduce(0) { $0 + $1.retransmittedPacketsSent }
     #expect(retransmitted > 100)
     #expect(Set(all.map(\.ssrc)).count == 3)
-    #expect(call.viewer.frames(of: call.viewerVideo).count > 900)
+    #expect(call.viewer.frames(of: call.viewerVideo).count > 650)
   }
 
   @Test("T42: holding and resuming by new offers goes on with the numbers, and media comes again")
