@@ -107,7 +107,7 @@ struct RobustnessTests {
     "T40: calls in any order and closing at any step trap nothing and leave nothing running",
     arguments: 0..<10)
   func survivesChaos(group: UInt64) throws {
-    for seed in (group * 40)..<(group * 40 + 40) {
+    for seed in (group * 30)..<(group * 30 + 30) {
       let call = try Call(seed: seed)
       let chaos = Chaos(seed: seed)
       // Half of the runs begin with a call in progress.
