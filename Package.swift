@@ -120,7 +120,7 @@ let package = Package(
     .target(name: "CVirtualClock"),
     .target(
       name: "WebRTCTesting",
-      dependencies: ["SansIO", "WebRTCCore", "ICE", "DTLS", "RTP", "CVirtualClock"],
+      dependencies: ["SansIO", "WebRTCCore", "ICE", "DTLS", "SRTP", "RTP", "CVirtualClock"],
       swiftSettings: overC),
 
     // tests

@@ -63,6 +63,10 @@ public struct SimulatedNetwork {
   public var conditions: LinkConditions
   /// Whether a datagram may pass at all; a test closes paths with it.
   public var isOpen: (_ source: TransportAddress, _ destination: TransportAddress) -> Bool = { _, _ in true }
+  /// Sees every datagram that a peer sends and says what goes on the wire in its place: the same, something
+  /// altered, several, nothing. A wiretap, or a man in the middle.
+  public var tap:
+    ((_ bytes: [UInt8], _ source: TransportAddress, _ destination: TransportAddress) -> [[UInt8]])?
   /// Datagrams that were lost so far.
   public private(set) var lostCount = 0
   /// Datagrams that were sent so far.
@@ -86,6 +90,24 @@ public struct SimulatedNetwork {
     _ bytes: [UInt8], from source: TransportAddress, to destination: TransportAddress, at now: Instant
   ) {
     sentCount += 1
+    guard let tap else { return transmit(bytes, from: source, to: destination, at: now) }
+    for bytes in tap(bytes, source, destination) {
+      transmit(bytes, from: source, to: destination, at: now)
+    }
+  }
+
+  /// Lets a datagram arrive at once, whoever claims to have sent it: the attacker's way in. Neither the tap nor
+  /// the link's conditions apply.
+  public mutating func inject(
+    _ bytes: [UInt8], from source: TransportAddress, to destination: TransportAddress, at now: Instant
+  ) {
+    inFlight.insert(
+      Delivery(arrival: now, source: source, destination: destination, bytes: bytes), at: now)
+  }
+
+  private mutating func transmit(
+    _ bytes: [UInt8], from source: TransportAddress, to destination: TransportAddress, at now: Instant
+  ) {
     guard isOpen(source, destination), inFlight.count < Self.inFlightMax, !roll(conditions.lossProbability),
       let departure = departure(of: bytes.count, from: source, at: now)
     else {

@@ -22,6 +22,9 @@ public final class Simulation {
   /// The seed of this run, for messages of failing tests.
   public let seed: UInt64
 
+  /// Turns that either core was given so far, for a datagram or a deadline: what a call costs at rest.
+  public private(set) var turnCount = 0
+
   private var actions = TimedQueue<(Simulation) -> Void>()
 
   /// Events that one run handles at most: a run that never comes to rest is a fault, not a long test.
@@ -43,6 +46,13 @@ public final class Simulation {
       addresses: offererAddresses, dtls: dtls, seed: seed &* 5 &+ 2, at: now, configure: configureOfferer)
     answerer = try SimulatedPeer(
       addresses: answererAddresses, dtls: dtls, seed: seed &* 7 &+ 3, at: now, configure: configureAnswerer)
+  }
+
+  /// Lets a datagram arrive now as if `source` had sent it, and both peers act on it.
+  public func inject(_ bytes: [UInt8], from source: TransportAddress, to destination: TransportAddress) {
+    network.inject(bytes, from: source, to: destination, at: now)
+    while let delivery = network.receive(at: now) { deliver(delivery) }
+    drain()
   }
 
   /// Lets something happen at a later time.
@@ -116,7 +126,9 @@ public final class Simulation {
       drain()
     }
     for peer in [offerer, answerer] {
-      if let deadline = peer.core.nextDeadline, deadline <= now { peer.core.handleTimeout(at: now) }
+      guard let deadline = peer.core.nextDeadline, deadline <= now else { continue }
+      peer.core.handleTimeout(at: now)
+      turnCount += 1
     }
     drain()
   }
@@ -126,6 +138,7 @@ public final class Simulation {
       guard let socket = peer.socket(at: delivery.destination) else { continue }
       let route = Route(receivedOn: socket, from: delivery.source)
       peer.core.receive(delivery.bytes.rawSpan, on: route, at: now)
+      turnCount += 1
     }
   }
 

@@ -32,12 +32,14 @@ enum PacketKind {
   }
 }
 
-/// Why a datagram was not processed.
+/// Why a datagram, or what else a peer sent, was not processed.
 public enum PacketDropCause: Int, CaseIterable, Sendable {
   /// Neither STUN, DTLS, RTP nor RTCP.
   case unknownKind
   /// DTLS from an address that has not shown our ICE password.
   case dtlsFromUnauthenticatedAddress
+  /// A candidate before the description when there were too many already.
+  case earlyCandidateOverflow
   /// More DTLS before its path was valid than we hold.
   case heldDTLSOverflow
   /// DTLS before the remote description told us whom to expect.

@@ -134,12 +134,11 @@ extension PeerConnectionCore {
         local: local, remote: remote, localIsOffer: localIsOffer,
         transceivers: transceivers.map(\.description))
     }
-    if let standing = descriptions.session {
+    if let standing = descriptions.session, descriptions.transportMID != nil {
       guard standing.remoteCredentials == session.remoteCredentials,
         standing.remoteFingerprints == session.remoteFingerprints
       else { throw .restartNotSupported }
     }
-    let isFirst = descriptions.session == nil
     descriptions.currentLocal = local
     descriptions.currentRemote = remote
     descriptions.pendingLocal = nil
@@ -152,7 +151,8 @@ extension PeerConnectionCore {
     }
     configureMedia(session)
     change(to: .stable)
-    if isFirst { startTransport(session, at: now) }
+    // The first exchange may have rejected everything.
+    if descriptions.transportMID == nil { startTransport(session, at: now) }
     updateConnectionState()
   }
 
@@ -165,7 +165,7 @@ extension PeerConnectionCore {
     let early = earlyCandidates
     earlyCandidates = []
     for candidate in early { addToTransport(candidate, at: now) }
-    if session.remoteEndOfCandidates { ice.setEndOfRemoteCandidates(at: now) }
+    if session.remoteEndOfCandidates || hasEarlyEndOfCandidates { ice.setEndOfRemoteCandidates(at: now) }
     advance(at: now)
   }
 
@@ -175,6 +175,7 @@ extension PeerConnectionCore {
   ///
   /// Candidates that are known when a description is written stand in it; later ones come as events.
   public mutating func addLocalSocket(_ socket: LocalSocket, at now: Instant) {
+    guard !isClosed else { return }
     let candidate = ice.addLocalCandidate(socket: socket, at: now)
     localCandidates.append(candidate)
     guard descriptions.created != nil else { return }
@@ -187,7 +188,10 @@ extension PeerConnectionCore {
   }
 
   /// Says that no more local candidates will come.
-  public mutating func setEndOfLocalCandidates(at now: Instant) { emit(.endOfLocalCandidates) }
+  public mutating func setEndOfLocalCandidates(at now: Instant) {
+    guard !isClosed else { return }
+    emit(.endOfLocalCandidates)
+  }
 
   /// Adds a trickled candidate of the peer (RFC 8838); `nil` or an empty one ends them.
   ///
@@ -198,14 +202,23 @@ extension PeerConnectionCore {
   ) throws(PeerConnectionError) {
     guard !isClosed else { throw .closed }
     guard let candidate, !candidate.candidate.isEmpty else {
-      if descriptions.session != nil { ice.setEndOfRemoteCandidates(at: now) }
+      guard descriptions.session != nil else {
+        hasEarlyEndOfCandidates = true
+        return
+      }
+      ice.setEndOfRemoteCandidates(at: now)
+      advance(at: now)
       return
     }
     do throws(ParseError) { _ = try ICECandidate(parsing: candidate.candidate) } catch {
       throw .malformedCandidate
     }
     guard descriptions.session != nil else {
-      if earlyCandidates.count < Self.earlyCandidatesMax { earlyCandidates.append(candidate) }
+      guard earlyCandidates.count < Self.earlyCandidatesMax else {
+        drops[.earlyCandidateOverflow] += 1
+        return
+      }
+      earlyCandidates.append(candidate)
       return
     }
     addToTransport(candidate, at: now)

@@ -38,7 +38,10 @@ extension PeerConnectionCore {
   /// When ``handleTimeout(at:)`` wants to be called; it may change with every call.
   public var nextDeadline: Instant? {
     guard !isClosed else { return nil }
-    let deadline = Instant.earliest(ice.nextDeadline, media.nextDeadline)
+    // Media neither leaves nor is taken in without the handshake, so it has no time to keep either.
+    let mediaDeadline =
+      dtlsState == .connected ? media.nextDeadline(canTransmit: ice.sendRoute != nil) : nil
+    let deadline = Instant.earliest(ice.nextDeadline, mediaDeadline)
     switch dtls {
     case .some(let transport): return Instant.earliest(deadline, transport.nextDeadline)
     case .none: return deadline
@@ -144,7 +147,11 @@ extension PeerConnectionCore {
   }
 
   mutating func configureMedia(_ session: NegotiatedSession) {
-    for negotiated in configuredStreams(of: session) {
+    let streams = configuredStreams(of: session)
+    for index in transceivers.indices where !streams.contains(where: { $0.transceiverIndex == index }) {
+      media.stop(TransceiverID(rawValue: index))
+    }
+    for negotiated in streams {
       guard let index = negotiated.transceiverIndex, transceivers.indices.contains(index) else { continue }
       media.configure(
         transceivers[index], id: TransceiverID(rawValue: index), negotiated: negotiated)
@@ -221,7 +228,7 @@ extension PeerConnectionCore {
   public mutating func close(at now: Instant) {
     guard !isClosed else { return }
     closingRoute = ice.sendRoute
-    media.close(at: now)
+    media.close(saysGoodbye: true)
     dtls?.close(at: now)
     finishClosing()
   }
@@ -229,12 +236,16 @@ extension PeerConnectionCore {
   private mutating func closeByPeer(at now: Instant) {
     guard !isClosed else { return }
     closingRoute = ice.sendRoute
+    media.close(saysGoodbye: false)
     dtls?.close(at: now)
     finishClosing()
   }
 
   private mutating func finishClosing() {
     ice.close()
+    while ice.pollEvent() != nil {}
+    heldDTLS = HeldDatagrams()
+    earlyCandidates = []
     dtlsState = .closed
     signalingState = .closed
     connectionState = .closed

@@ -101,6 +101,7 @@ public struct PeerConnectionCore: ~Copyable {
   var descriptions = Descriptions()
   var localCandidates: [ICECandidate] = []
   var earlyCandidates: [ICECandidateInit] = []
+  var hasEarlyEndOfCandidates = false
 
   var events = BoundedQueue<Event>(capacity: eventsMax)
   var drops = DropCounters<PacketDropCause>()
@@ -162,7 +163,7 @@ public struct PeerConnectionCore: ~Copyable {
   /// Adds a sender and receiver of one kind; an offer is needed before the peer knows of it.
   public mutating func addTransceiver(_ kind: MediaKind, _ parameters: TransceiverInit) -> TransceiverID {
     let id = appendTransceiver(kind, parameters)
-    emit(.negotiationNeeded)
+    if !isClosed { emit(.negotiationNeeded) }
     return id
   }
 

@@ -137,7 +137,7 @@ extension MediaTransport {
     for index in receivers.indices where blocks.count < Self.reportBlocksMax {
       if let block = receivers[index].makeReportBlock(at: now) { blocks.append(block) }
     }
-    let active = senders.filter { $0.lastCapture != nil }
+    let active = senders.filter { $0.isActive && $0.lastCapture != nil }
     guard !active.isEmpty || !blocks.isEmpty else { return nil }
     return [UInt8](writing: Self.compoundByteCountMax) { out in
       var sources: [SSRC] = []

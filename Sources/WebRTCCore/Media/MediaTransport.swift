@@ -77,9 +77,9 @@ struct MediaTransport: ~Copyable {
     let canSend = negotiated.direction == .sendrecv || negotiated.direction == .sendonly
     let canReceive = negotiated.direction == .sendrecv || negotiated.direction == .recvonly
     let midExtensionID = negotiated.headerExtensions.first { $0.uri == NegotiationOptions.midExtension }?.id
-    senders.removeAll { $0.transceiver == id && !canSend }
-    receivers.removeAll { $0.transceiver == id && !canReceive }
-    if canSend, !senders.contains(where: { $0.transceiver == id }) {
+    if let index = senders.firstIndex(where: { $0.transceiver == id }) {
+      senders[index].update(codec: codec, isActive: canSend)
+    } else if canSend {
       senders.append(
         SendStream(
           transceiver: id, kind: transceiver.kind, ssrc: SSRC(rawValue: transceiver.ssrc),
@@ -88,13 +88,27 @@ struct MediaTransport: ~Copyable {
       // Audio first: it is small and must not wait behind a key frame.
       senders.sort { (left: SendStream, right: SendStream) in left.kind == .audio && right.kind != .audio }
     }
-    if canReceive, !receivers.contains(where: { $0.transceiver == id }) {
+    receivers.removeAll {
+      $0.transceiver == id && !(canReceive && $0.codec.codec.mimeType == codec.codec.mimeType)
+    }
+    if let index = receivers.firstIndex(where: { $0.transceiver == id }) {
+      receivers[index].update(codec: codec, negotiated: negotiated, midExtensionID: midExtensionID)
+    } else if canReceive {
       receivers.append(
         ReceiveStream(
           transceiver: id, kind: transceiver.kind, codec: codec,
           reporterSSRC: SSRC(rawValue: transceiver.ssrc), negotiated: negotiated,
           midExtensionID: midExtensionID))
     }
+  }
+
+  /// Stops the streams of an m-line that was rejected.
+  ///
+  /// A sender is kept, silent: its sequence numbers go on where they ended if it ever sends again, because no
+  /// index may be used twice under a key (threat T42).
+  mutating func stop(_ id: TransceiverID) {
+    receivers.removeAll { $0.transceiver == id }
+    for index in senders.indices where senders[index].transceiver == id { senders[index].deactivate() }
   }
 
   mutating func emit(_ event: Event) {
@@ -115,23 +129,33 @@ struct MediaTransport: ~Copyable {
     receivers[index].requestKeyFrame(at: now)
   }
 
-  /// Says goodbye for every stream; media that still waits is not sent any more (RFC 3550 §6.6).
-  mutating func close(at now: Instant) {
+  /// Ends all streams; media and reports that still wait are not sent any more.
+  ///
+  /// - Parameter saysGoodbye: whether the peer is to be told (RFC 3550 §6.6); not when it left itself.
+  mutating func close(saysGoodbye: Bool) {
     guard !isClosing else { return }
     isClosing = true
     timers.stopAll()
-    if !senders.isEmpty { outgoingRTCP.goodbyeIsDue = true }
+    outgoingRTCP = OutgoingRTCP()
+    outgoingRTCP.goodbyeIsDue = saysGoodbye && !senders.isEmpty
+    for index in senders.indices { senders[index].deactivate() }
   }
 
   // MARK: Time
 
-  var nextDeadline: Instant? {
-    guard protector != nil else { return nil }
+  /// When to be called again.
+  ///
+  /// - Parameter canTransmit: whether there is a path. Without one, what waits to be sent wakes nobody: it
+  ///   would be due for ever.
+  func nextDeadline(canTransmit: Bool) -> Instant? {
+    guard protector != nil, !isClosing else { return nil }
     var deadline = timers.nextDeadline
+    for receiver in receivers { deadline = Instant.earliest(deadline, receiver.frameDeadline) }
+    guard canTransmit else { return deadline }
     if senders.contains(where: { $0.kind != .audio && ($0.hasMedia || $0.hasRetransmissions) }) {
       deadline = Instant.earliest(deadline, pacer.deadline)
     }
-    for receiver in receivers { deadline = Instant.earliest(deadline, receiver.nextDeadline) }
+    for receiver in receivers { deadline = Instant.earliest(deadline, receiver.feedbackDeadline) }
     return deadline
   }
 

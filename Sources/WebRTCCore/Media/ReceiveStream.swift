@@ -12,14 +12,16 @@ import SansIO
 struct ReceiveStream {
   /// A key frame is asked for at most once in this time.
   static let keyFrameRequestInterval = TimeDelta.milliseconds(500)
+  /// How long after the last packet a missing key frame is still asked for: a stream that is silent has none.
+  static let keyFrameNeedLifetime = TimeDelta.seconds(3)
 
   let transceiver: TransceiverID
   let kind: MediaKind
   let mid: String
-  let codec: NegotiatedCodec
+  private(set) var codec: NegotiatedCodec
   /// The source that our reports and requests come from.
   let reporterSSRC: SSRC
-  private let midExtensionID: UInt8?
+  private var midExtensionID: UInt8?
 
   private var ssrc: SSRC?
   private var rtxSSRC: SSRC?
@@ -31,6 +33,7 @@ struct ReceiveStream {
   private var applicationWantsKeyFrame = false
   private var lastKeyFrameRequest: Instant?
   private var nextFeedback: Instant?
+  private var lastArrival: Instant?
   private var counters = Counters()
 
   private struct Counters {
@@ -53,13 +56,42 @@ struct ReceiveStream {
     self.reporterSSRC = reporterSSRC
     self.midExtensionID = midExtensionID
     mid = negotiated.mid
-    // The first source that is nobody's retransmission.
-    let retransmissions = Set(negotiated.remoteRTXSSRCs.values)
-    let signalled = negotiated.remoteSSRCs.first { !retransmissions.contains($0) }
-    ssrc = signalled.map { SSRC(rawValue: $0) }
-    rtxSSRC = signalled.flatMap { negotiated.remoteRTXSSRCs[$0] }.map { SSRC(rawValue: $0) }
+    (ssrc, rtxSSRC) = Self.sources(in: negotiated)
     statistics = ReceptionStatistics(clockRateHertz: codec.codec.clockRateHertz)
     jitterBuffer = JitterBuffer(payload: kind == .audio ? .opus : .h264)
+  }
+
+  /// The described source and its retransmissions: the first source that is nobody's retransmission.
+  private static func sources(in negotiated: NegotiatedMedia) -> (media: SSRC?, retransmissions: SSRC?) {
+    let retransmissions = Set(negotiated.remoteRTXSSRCs.values)
+    let signalled = negotiated.remoteSSRCs.first { !retransmissions.contains($0) }
+    return (
+      signalled.map { SSRC(rawValue: $0) },
+      signalled.flatMap { negotiated.remoteRTXSSRCs[$0] }.map { SSRC(rawValue: $0) }
+    )
+  }
+
+  /// Follows another exchange of descriptions, with the same codec under perhaps another number.
+  mutating func update(codec: NegotiatedCodec, negotiated: NegotiatedMedia, midExtensionID: UInt8?) {
+    self.codec = codec
+    self.midExtensionID = midExtensionID
+    let sources = Self.sources(in: negotiated)
+    guard let media = sources.media else { return }
+    if media != ssrc { follow(media) }
+    rtxSSRC = sources.retransmissions
+  }
+
+  /// Goes over to another source: its numbers have nothing to do with those of the one before.
+  private mutating func follow(_ source: SSRC) {
+    if ssrc != nil {
+      extender = SequenceExtender()
+      statistics = ReceptionStatistics(clockRateHertz: codec.codec.clockRateHertz)
+      let roundTripTime = nacks.roundTripTime
+      nacks = NACKGenerator()
+      jitterBuffer = JitterBuffer(payload: kind == .audio ? .opus : .h264)
+      if let roundTripTime { setRoundTripTime(roundTripTime) }
+    }
+    ssrc = source
   }
 
   // MARK: Packets
@@ -71,9 +103,7 @@ struct ReceiveStream {
       return false
     }
     if header.payloadType == codec.payloadType {
-      ssrc = header.ssrc
-      extender = SequenceExtender()
-      statistics = ReceptionStatistics(clockRateHertz: codec.codec.clockRateHertz)
+      follow(header.ssrc)
       return true
     }
     guard header.payloadType == codec.rtxPayloadType else { return false }
@@ -117,6 +147,7 @@ struct ReceiveStream {
 
   private mutating func insert(_ header: RTPHeader, payload: RawSpan, at now: Instant) {
     let sequence = extender.extend(header.sequenceNumber)
+    lastArrival = now
     counters.bytesReceived += UInt64(payload.byteCount)
     if codec.hasNACK { nacks.receive(sequence: sequence, at: now) }
     jitterBuffer.insert(
@@ -139,9 +170,11 @@ struct ReceiveStream {
     return frame
   }
 
-  var nextDeadline: Instant? {
-    Instant.earliest(Instant.earliest(jitterBuffer.nextDeadline, nacks.nextDeadline), nextFeedback)
-  }
+  /// When a gap before frames that wait is given up.
+  var frameDeadline: Instant? { jitterBuffer.nextDeadline }
+
+  /// When ``pollFeedback(at:)`` has something to send.
+  var feedbackDeadline: Instant? { Instant.earliest(nacks.nextDeadline, nextFeedback) }
 
   mutating func handleTimeout(at now: Instant) {
     jitterBuffer.handleTimeout(at: now)
@@ -161,12 +194,15 @@ struct ReceiveStream {
     planFeedback(at: now)
   }
 
-  private var wantsKeyFrame: Bool {
-    kind == .video && (applicationWantsKeyFrame || jitterBuffer.needsKeyFrame || nacks.needsKeyFrame)
+  private func wantsKeyFrame(at now: Instant) -> Bool {
+    guard kind == .video, !applicationWantsKeyFrame else { return kind == .video }
+    guard let lastArrival, now - lastArrival <= Self.keyFrameNeedLifetime else { return false }
+    return jitterBuffer.needsKeyFrame || nacks.needsKeyFrame
   }
 
   private mutating func planFeedback(at now: Instant) {
-    guard wantsKeyFrame, codec.hasPLI else {
+    // Without a source there is nobody to ask; its first packet will plan again.
+    guard ssrc != nil, codec.hasPLI, wantsKeyFrame(at: now) else {
       nextFeedback = nil
       return
     }
@@ -206,7 +242,8 @@ struct ReceiveStream {
     guard let ssrc else { return nil }
     return InboundRTPStreamStatistics(
       kind: kind, mid: mid, ssrc: ssrc.rawValue, mimeType: codec.codec.mimeType,
-      packetsReceived: counters.packetsReceived, bytesReceived: counters.bytesReceived,
+      packetsReceived: counters.packetsReceived + counters.retransmissionsReceived,
+      bytesReceived: counters.bytesReceived,
       packetsLost: max(0, statistics.lostPacketCount - Int64(nacks.recoveredCount)),
       jitter: Double(statistics.jitter) / Double(max(1, codec.codec.clockRateHertz)),
       framesReceived: counters.framesReceived, keyFramesReceived: counters.keyFramesReceived,

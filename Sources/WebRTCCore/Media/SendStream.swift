@@ -23,8 +23,10 @@ struct SendStream {
   let kind: MediaKind
   let ssrc: SSRC
   let rtxSSRC: SSRC
-  let codec: NegotiatedCodec
+  private(set) var codec: NegotiatedCodec
   let mid: String
+  /// Whether the last descriptions let us send.
+  private(set) var isActive = true
   /// The identification extension, sent until the peer has reported on the SSRC (RFC 9143 §15).
   private let identification: RTPHeaderExtensions
   private(set) var isKnownToPeer = false
@@ -76,7 +78,24 @@ struct SendStream {
 
   // MARK: Application
 
+  /// Follows another exchange of descriptions. Sequence numbers go on.
+  mutating func update(codec: NegotiatedCodec, isActive: Bool) {
+    guard isActive else { return deactivate() }
+    self.isActive = true
+    // Another codec would need another transceiver's frames; another number of the same one does not.
+    if codec.codec.mimeType == self.codec.codec.mimeType { self.codec = codec }
+  }
+
+  /// Sends nothing more until it is made active again, then from a key frame on.
+  mutating func deactivate() {
+    guard isActive else { return }
+    isActive = false
+    dropQueueToKeyFrame()
+    retransmissions.removeAll()
+  }
+
   mutating func enqueue(_ frame: PacketizedFrame) {
+    guard isActive else { return }
     if queue.isFull { dropQueueToKeyFrame() }
     if needsKeyFrame, kind == .video {
       guard frame.isKeyFrame else {
@@ -214,7 +233,7 @@ struct SendStream {
   /// Queues what a NACK asks for, each packet at most once in a round trip (threat T20).
   mutating func receive(nack: GenericNACK, roundTripTime: TimeDelta, at now: Instant) {
     counters.nacksReceived += 1
-    guard codec.rtxPayloadType != nil else { return }
+    guard isActive, codec.rtxPayloadType != nil else { return }
     for number in nack.missing {
       guard let packet = history.packetToResend(number, roundTripTime: roundTripTime, at: now) else {
         continue
