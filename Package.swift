@@ -142,7 +142,10 @@ let package = Package(
       swiftSettings: common),
     .testTarget(
       name: "KinesisVideoTests",
-      dependencies: ["KinesisVideo", "SansIO", crypto, log, nio, nioPosix, nioSSL],
+      dependencies: [
+        "KinesisVideo", "SansIO", crypto, log, nio, nioPosix, nioSSL,
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ],
       exclude: ["Certificates", "Vectors"],
       swiftSettings: common),
     .testTarget(

@@ -253,6 +253,19 @@ struct HostileSession {
 
   /// Runs until an event is the wanted one, then cancels; gives all events up to it.
   func events(until isWanted: (SignalingEvent) -> Bool) async throws -> [SignalingEvent] {
+    let (seen, result) = await outcome(until: isWanted)
+    try result.get()
+    return seen
+  }
+
+  /// The same for a session that may fail.
+  func eventsIgnoringFailure(until isWanted: (SignalingEvent) -> Bool) async -> [SignalingEvent] {
+    await outcome(until: isWanted).events
+  }
+
+  private func outcome(
+    until isWanted: (SignalingEvent) -> Bool
+  ) async -> (events: [SignalingEvent], result: Result<Void, any Error>) {
     let run = Task { [client] in try await client.run() }
     var seen: [SignalingEvent] = []
     for await event in client.events {
@@ -260,8 +273,7 @@ struct HostileSession {
       if isWanted(event) { break }
     }
     run.cancel()
-    try await run.value
-    return seen
+    return (seen, await run.result)
   }
 }
 
