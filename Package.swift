@@ -141,7 +141,12 @@ let package = Package(
       name: "WebRTCTests", dependencies: ["WebRTC", "WebRTCCore", "SansIO", "RTP", "SDP", nio, nioPosix],
       swiftSettings: common),
     .testTarget(
-      name: "KinesisVideoTests", dependencies: ["KinesisVideo", "SansIO"], exclude: ["Vectors"],
+      name: "KinesisVideoTests",
+      dependencies: [
+        "KinesisVideo", "SansIO", crypto, log, nio, nioPosix, nioSSL,
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ],
+      exclude: ["Certificates", "Vectors"],
       swiftSettings: common),
     .testTarget(
       name: "LocalKinesisVideoTests",

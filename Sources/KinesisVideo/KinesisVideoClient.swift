@@ -97,16 +97,20 @@ public struct KinesisVideoClient: Sendable {
   /// Longest wait for a channel to become active after its creation; the service needs a second or two.
   static let activationPatience: Duration = .seconds(30)
   private static let activationPollInterval: Duration = .milliseconds(500)
+  /// Between two attempts of one call: the service takes three a second of most.
+  static let attemptInterval: TimeDelta = .milliseconds(334)
 
   let configuration: Configuration
   let clock: ClockOffset
   private let httpClient: HTTPClient
+  private let secrets: KnownSecrets
 
   /// Makes a client over an HTTP client that its owner shuts down; see ``httpConfiguration(certificateAuthorityFile:)``.
   public init(configuration: Configuration, httpClient: HTTPClient, clock: ClockOffset = ClockOffset()) {
     self.configuration = configuration
     self.httpClient = httpClient
     self.clock = clock
+    secrets = KnownSecrets(configuration.credentials)
   }
 
   /// Settings for the HTTP client: HTTP/1.1 alone, no redirects, 10 seconds, TLS 1.2 and host names verified.
@@ -159,8 +163,8 @@ public struct KinesisVideoClient: Sendable {
   }
 
   private func waitUntilActive(name: String) async throws -> KinesisVideoShapes.ChannelInfo {
-    let polls = Int(Self.activationPatience / Self.activationPollInterval)
-    for _ in 0..<polls {
+    let end = ContinuousClock.now + Self.activationPatience
+    while ContinuousClock.now < end {
       do {
         let channel = try await describeSignalingChannel(name: name)
         if channel.channelStatus == "ACTIVE" || channel.channelStatus == nil { return channel }
@@ -238,11 +242,11 @@ public struct KinesisVideoClient: Sendable {
         }
         return response
       } catch let error as KinesisVideoError {
-        let learnt = backoff.attempts == 0 && clock.learn(from: error)
-        guard learnt || (error.isRetriable && backoff.attempts + 1 < configuration.attemptsMax) else {
+        let learnt = clock.learn(from: error) && backoff.attempts == 0
+        guard learnt || error.isRetriable, backoff.attempts + 1 < configuration.attemptsMax else {
           throw error
         }
-        try await Task.sleep(for: Duration(backoff.next(using: &random)))
+        try await Task.sleep(for: Duration(max(backoff.next(using: &random), Self.attemptInterval)))
       }
     }
   }
@@ -259,16 +263,22 @@ public struct KinesisVideoClient: Sendable {
     request.body = .bytes(body)
     do {
       let response = try await httpClient.execute(request, timeout: TimeAmount(configuration.timeout))
-      let answer = Array(try await response.body.collect(upTo: Self.responseBytesMax).readableBytesView)
       guard (200..<300).contains(response.status.code) else {
+        let signature = headers.first { $0.name.lowercased() == "authorization" }?.value ?? ""
         throw KinesisVideoError(
-          statusCode: Int(response.status.code), header: { response.headers.first(name: $0) }, body: answer)
+          statusCode: Int(response.status.code), header: { response.headers.first(name: $0) },
+          body: await Self.refusalBody(response), secrets: secrets.adding(signatureIn: signature))
       }
-      return answer
+      return Array(try await response.body.collect(upTo: Self.responseBytesMax).readableBytesView)
     } catch {
       try Task.checkCancellation()
       throw KinesisVideoError(connecting: url, failure: error)
     }
+  }
+
+  /// The body of a refusal; what is too large or breaks off counts as empty, for the status says enough.
+  private static func refusalBody(_ response: HTTPClientResponse) async -> [UInt8] {
+    (try? await response.body.collect(upTo: responseBytesMax)).map { Array($0.readableBytesView) } ?? []
   }
 
   static func unexpected(_ message: String) -> KinesisVideoError {

@@ -132,14 +132,19 @@ extension KinesisVideoError {
   ///   - header: Looks a header up by its lower-case name.
   ///   - body: The answer's body, JSON or the XML that the service's front end sends for unknown paths.
   public init(statusCode: Int, header: (String) -> String?, body: [UInt8]) {
+    self.init(statusCode: statusCode, header: header, body: body, secrets: KnownSecrets())
+  }
+
+  /// The same without what the answer quotes of our secrets; they are taken out before anything is shortened.
+  init(statusCode: Int, header: (String) -> String?, body: [UInt8], secrets: KnownSecrets) {
     let fields = Self.fields(of: body)
     let headerType = header("x-amzn-errortype")?.split(separator: ":").first.map(String.init)
     let bodyType = (fields["__type"] ?? fields["code"])?.split(separator: "#").last.map(String.init)
     self.init(
-      errorType: headerType ?? bodyType ?? "HTTP\(statusCode)",
-      message: fields["message"] ?? fields["Message"] ?? "",
+      errorType: secrets.removed(from: headerType ?? bodyType ?? "HTTP\(statusCode)"),
+      message: secrets.removed(from: fields["message"] ?? fields["Message"] ?? ""),
       statusCode: statusCode,
-      requestID: header("x-amzn-requestid"),
+      requestID: header("x-amzn-requestid").map { secrets.removed(from: $0) },
       serverTime: header("date").flatMap { UnixTime(httpDate: $0) })
   }
 

@@ -21,6 +21,9 @@ final class SignalingDriver: @unchecked Sendable {
   private var ended: EventLoopPromise<Void>?
   private var isFinished = false
   private var lostEvents = 0
+  private var statusPace = LogPace()
+  private var loggedDrops: [SignalingDropCause: Int] = [:]
+  private var loggedDropsTotal: UInt64 = 0
   /// What came between the handshake and the loop turn that hears of it: few frames, for the next read follows that turn.
   private var earlyInputs: [Int: [WebSocketInput]] = [:]
   private static let earlyInputsMax = 256
@@ -67,11 +70,19 @@ final class SignalingDriver: @unchecked Sendable {
     guard !isFinished else { return }
     isFinished = true
     timer?.cancel()
-    for call in calls.values { call.cancel() }
-    calls = [:]
     closeSocket()
     events.finish()
-    ended?.completeWith(result)
+    let open = Array(calls.values)
+    for call in open { call.cancel() }
+    // Whoever waits for the end may then shut the event loop down: nothing of ours runs on.
+    guard let ended, !open.isEmpty else {
+      self.ended?.completeWith(result)
+      return
+    }
+    Task {
+      for call in open { await call.value }
+      ended.completeWith(result)
+    }
   }
 
   private var now: Instant { Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds)) }
@@ -80,6 +91,7 @@ final class SignalingDriver: @unchecked Sendable {
 
   private func perform() {
     while let action = core.pollAction() { perform(action) }
+    logDrops()
     schedule()
   }
 
@@ -90,8 +102,9 @@ final class SignalingDriver: @unchecked Sendable {
     case .getEndpoints(let operation): call(operation) { try await $0.getEndpoints() }
     case .getICEServers(let operation): getICEServers(operation)
     case .openWebSocket(let operation): openWebSocket(operation)
+    case .giveUp(let operation): calls[operation]?.cancel()
     case .closeWebSocket(let operation):
-      calls.removeValue(forKey: operation)?.cancel()
+      calls[operation]?.cancel()
       if socket?.operation == operation { closeSocket() }
     case .sendText(let text, let operation):
       if let socket, socket.operation == operation { socket.connection.send(text: text) }
@@ -109,9 +122,7 @@ final class SignalingDriver: @unchecked Sendable {
       logger.notice("signaling is disconnected", metadata: ["reason": "\(reason)", "retry": "\(retryIn)"])
     case .disconnected(_, nil): break  // `run()` throws the reason
     case .statusResponse(let status):
-      logger.warning(
-        "the service refused a message",
-        metadata: ["type": "\(status.errorType)", "reason": "\(status.description)"])
+      log(status)
     case .stepTimed(let step, let duration):
       logger.debug("signaling step", metadata: ["step": "\(step.rawValue)", "took": "\(duration)"])
     case .offer(_, let sender): logger.debug("an offer came", metadata: ["from": "\(sender)"])
@@ -123,6 +134,30 @@ final class SignalingDriver: @unchecked Sendable {
       if lostEvents & (lostEvents - 1) == 0 {
         logger.warning("events are lost, nobody reads them", metadata: ["count": "\(lostEvents)"])
       }
+    }
+  }
+
+  /// At most one line a second, however many refusals come.
+  private func log(_ status: SignalingMessage.StatusResponse) {
+    guard let suppressed = statusPace.admit(at: now) else { return }
+    let text = { [operations] (text: String) in operations?.withoutSecrets(text) ?? text }
+    logger.warning(
+      "the service refused a message",
+      metadata: [
+        "type": "\(text(status.errorType))", "reason": "\(text(status.description))",
+        "suppressed": "\(suppressed)",
+      ])
+  }
+
+  /// What the core dropped, each cause at its 1st, 2nd, 4th, 8th ... time.
+  private func logDrops() {
+    guard core.drops.total != loggedDropsTotal else { return }
+    loggedDropsTotal = core.drops.total
+    for (cause, count) in core.drops.nonZero {
+      let magnitude = UInt64.bitWidth - count.leadingZeroBitCount
+      guard magnitude > loggedDrops[cause] ?? 0 else { continue }
+      loggedDrops[cause] = magnitude
+      logger.warning("signaling dropped something", metadata: ["cause": "\(cause)", "count": "\(count)"])
     }
   }
 
@@ -245,7 +280,25 @@ final class SignalingDriver: @unchecked Sendable {
   }
 
   private func closeSocket() {
-    socket?.connection.close()
+    let last = socket
     socket = nil
+    last?.connection.close()
+  }
+}
+
+/// One line a second.
+private struct LogPace {
+  private var last: Instant?
+  private var suppressed = 0
+
+  /// How many were suppressed since the last line; `nil` when this one is to be suppressed too.
+  mutating func admit(at now: Instant) -> Int? {
+    if let last, now - last < .seconds(1) {
+      suppressed += 1
+      return nil
+    }
+    defer { suppressed = 0 }
+    last = now
+    return suppressed
   }
 }

@@ -20,6 +20,7 @@ final class SignalingOperations: Sendable {
   private let ownsHTTPClient: Bool
   private let tls: NIOSSLContext?
   private let clock = ClockOffset()
+  private let secrets: KnownSecrets
   private let channel = Mutex(Channel())
 
   init(
@@ -28,6 +29,7 @@ final class SignalingOperations: Sendable {
   ) throws(KinesisVideoError) {
     self.configuration = configuration
     self.region = region
+    secrets = KnownSecrets(configuration.credentials)
     // Plain endpoints are for tests and the local service: no certificates are read for those.
     tls = endpoint?.isSecure ?? true ? try Self.makeTLS(configuration) : nil
     ownsHTTPClient = httpClient == nil
@@ -62,6 +64,9 @@ final class SignalingOperations: Sendable {
   func shutdown() async throws {
     if ownsHTTPClient { try await httpClient.shutdown() }
   }
+
+  /// A server's text as it may be logged.
+  func withoutSecrets(_ text: String) -> String { secrets.removed(from: text) }
 
   func describeChannel() async throws {
     let info = try await client.describeSignalingChannel(name: configuration.channelName)
@@ -105,7 +110,8 @@ final class SignalingOperations: Sendable {
     let context = url.isSecure ? try tls ?? Self.makeTLS(configuration) : nil
     do {
       return try await WebSocketConnection.open(
-        url, userAgent: configuration.userAgent, tls: context, on: loop, receive: receive)
+        url, userAgent: configuration.userAgent, tls: context,
+        secrets: secrets.adding(signatureIn: signed.unredacted), on: loop, receive: receive)
     } catch let error as KinesisVideoError {
       _ = clock.learn(from: error)
       throw error

@@ -42,6 +42,8 @@ public struct SignalingSessionCore: Sendable {
     case getICEServers(operation: Int)
     /// Open the WebSocket; from then on the number names the socket.
     case openWebSocket(operation: Int)
+    /// Give up a call: its outcome is no longer wanted.
+    case giveUp(operation: Int)
     /// Close a socket, or give up opening it.
     case closeWebSocket(operation: Int)
     /// Send a text frame.
@@ -408,7 +410,7 @@ public struct SignalingSessionCore: Sendable {
       switch try SignalingMessage.ServiceFrame(parsing: frame) {
       case .message(let kind, let payload, let sender):
         try deliver(kind, payload: payload, from: sender)
-      case .goAway: leave(reason: "the service is about to close the connection", after: .zero, at: now)
+      case .goAway: goAway(at: now)
       case .reconnectICEServer: refreshICEServers(at: now)
       case .statusResponse(let status): handle(status, at: now)
       case .unknown: drops[.unknownType] += 1
@@ -416,6 +418,12 @@ public struct SignalingSessionCore: Sendable {
     } catch {
       drops[error.defect == .invalidIdentifier ? .invalidSender : .malformedFrame] += 1
     }
+  }
+
+  /// Reconnects at once, unless the connection is so young that the next one would be sent away as well.
+  private mutating func goAway(at now: Instant) {
+    let delay = timers[.stable] == nil ? .zero : backoff.next(using: &random)
+    leave(reason: "the service is about to close the connection", after: delay, at: now)
   }
 
   private mutating func deliver(
@@ -486,6 +494,7 @@ public struct SignalingSessionCore: Sendable {
       case .stable: backoff.reset()
       case .iceServers: refreshICEServers(at: now)
       case .iceServersTimeout:
+        if let iceServersOperation { actions.append(.giveUp(operation: iceServersOperation)) }
         iceServersOperation = nil
         retryICEServers(at: now)
       case .statusRetry: resendDue(at: now)
@@ -495,7 +504,8 @@ public struct SignalingSessionCore: Sendable {
   }
 
   private mutating func operationTimedOut(at now: Instant) {
-    if state == .connecting { actions.append(.closeWebSocket(operation: operation)) }
+    actions.append(
+      state == .connecting ? .closeWebSocket(operation: operation) : .giveUp(operation: operation))
     failed(
       operation: operation,
       error: KinesisVideoError(

@@ -5,6 +5,7 @@ import NIOHTTP1
 import NIOPosix
 import NIOSSL
 import NIOWebSocket
+import Synchronization
 
 /// What a WebSocket tells its owner, on the socket's event loop.
 enum WebSocketInput: Sendable {
@@ -24,10 +25,12 @@ struct WebSocketConnection: Sendable {
   static let messageBytesMax = SignalingMessage.frameBytesMax
   /// Most fragments of one message.
   static let fragmentsMax = 64
+  /// What waits to be sent while the service does not read; 3 seconds of the most that a session sends.
+  static let unsentBytesMax = 1 << 20
   /// Longest time from the first packet to the open socket.
   static let openTimeout: TimeAmount = .seconds(10)
 
-  private enum Handshake: Sendable {
+  fileprivate enum Handshake: Sendable {
     case open(any Channel)
     case refused(EventLoopFuture<KinesisVideoError>)
   }
@@ -38,41 +41,60 @@ struct WebSocketConnection: Sendable {
   ///   - url: The presigned address. Never logged.
   ///   - userAgent: What we call ourselves.
   ///   - tls: The TLS context for `wss`; host names are verified.
+  ///   - secrets: What is taken out of the sentence of a refusal.
   ///   - loop: Where everything about the socket happens.
   ///   - receive: Takes what arrives; called on `loop` and only after this function has returned or is about to.
   /// - Throws: ``KinesisVideoError``; a refused handshake carries the service's status, type and sentence.
   static func open(
-    _ url: ServiceURL, userAgent: String, tls: NIOSSLContext?, on loop: any EventLoop,
+    _ url: ServiceURL, userAgent: String, tls: NIOSSLContext?, secrets: KnownSecrets, on loop: any EventLoop,
     receive: @escaping @Sendable (WebSocketInput) -> Void
   ) async throws -> WebSocketConnection {
-    let opening = loop.makePromise(of: (any Channel).self)
-    let deadline = loop.scheduleTask(in: openTimeout) {
-      opening.futureResult.whenSuccess { $0.close(promise: nil) }
-    }
+    let attempt = OpeningAttempt(outcome: loop.makePromise(of: Handshake.self))
+    let deadline = loop.scheduleTask(in: openTimeout) { attempt.giveUp() }
     defer { deadline.cancel() }
     do {
-      let handshake = try await ClientBootstrap(group: loop)
-        .connectTimeout(openTimeout)
-        .channelOption(.socketOption(.tcp_nodelay), value: 1)
-        .connect(host: url.host, port: url.effectivePort) { channel in
-          channel.eventLoop.makeCompletedFuture {
-            let result = try configure(channel, url: url, userAgent: userAgent, tls: tls, receive: receive)
-            opening.succeed(channel)
-            return result
+      return try await withTaskCancellationHandler {
+        Task {
+          await connect(attempt, to: url, on: loop) { channel in
+            try configure(
+              channel, url: url, userAgent: userAgent, tls: tls, secrets: secrets, receive: receive)
           }
-        }.get()
-      switch handshake {
-      case .open(let channel): return WebSocketConnection(channel: channel)
-      case .refused(let error): throw try await error.get()
+        }
+        switch try await attempt.outcome.futureResult.get() {
+        case .open(let channel): return WebSocketConnection(channel: channel)
+        case .refused(let error): throw try await error.get()
+        }
+      } onCancel: {
+        attempt.giveUp()
       }
     } catch {
-      opening.fail(ChannelError.alreadyClosed)
+      attempt.giveUp()
       throw KinesisVideoError(connecting: url, failure: error)
     }
   }
 
+  private static func connect(
+    _ attempt: OpeningAttempt, to url: ServiceURL, on loop: any EventLoop,
+    configure: @escaping @Sendable (any Channel) throws -> EventLoopFuture<Handshake>
+  ) async {
+    do {
+      try await ClientBootstrap(group: loop)
+        .connectTimeout(openTimeout)
+        .channelOption(.socketOption(.tcp_nodelay), value: 1)
+        .channelOption(.writeBufferWaterMark, value: .init(low: unsentBytesMax / 2, high: unsentBytesMax))
+        .connect(host: url.host, port: url.effectivePort) { channel in
+          channel.eventLoop.makeCompletedFuture {
+            try attempt.add(channel)
+            return try configure(channel)
+          }
+        }.cascade(to: attempt.outcome)
+    } catch {
+      attempt.outcome.fail(error)
+    }
+  }
+
   private static func configure(
-    _ channel: any Channel, url: ServiceURL, userAgent: String, tls: NIOSSLContext?,
+    _ channel: any Channel, url: ServiceURL, userAgent: String, tls: NIOSSLContext?, secrets: KnownSecrets,
     receive: @escaping @Sendable (WebSocketInput) -> Void
   ) throws -> EventLoopFuture<Handshake> {
     let pipeline = channel.pipeline.syncOperations
@@ -105,7 +127,8 @@ struct WebSocketConnection: Sendable {
         notUpgradingCompletionHandler: { channel in
           channel.eventLoop.makeCompletedFuture {
             let refusal = channel.eventLoop.makePromise(of: KinesisVideoError.self)
-            try channel.pipeline.syncOperations.addHandler(RefusalHandler(refusal: refusal))
+            try channel.pipeline.syncOperations.addHandler(
+              RefusalHandler(refusal: refusal, secrets: secrets))
             return .refused(refusal.futureResult)
           }
         }))
@@ -134,121 +157,29 @@ struct WebSocketConnection: Sendable {
   }
 }
 
-/// Why a socket was closed by us.
-enum WebSocketViolation: String, Error, CustomStringConvertible {
-  case reservedBits = "a frame with reserved bits"
-  case masked = "a masked frame from the server"
+/// The channels of one attempt to open a socket: a name with several addresses is tried on several.
+private final class OpeningAttempt: Sendable {
+  /// Fails as soon as the attempt is given up, however long a name is being resolved.
+  let outcome: EventLoopPromise<WebSocketConnection.Handshake>
+  /// `nil` once the attempt is given up.
+  private let channels = Mutex<[any Channel]?>([])
 
-  var description: String { rawValue }
-}
+  init(outcome: EventLoopPromise<WebSocketConnection.Handshake>) { self.outcome = outcome }
 
-/// Refuses what RFC 6455 forbids and the decoder lets pass: reserved bits without an extension (§5.2) and masked frames
-/// from a server (§5.1).
-private final class FrameRules: ChannelInboundHandler {
-  typealias InboundIn = WebSocketFrame
-  typealias InboundOut = WebSocketFrame
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    let frame = unwrapInboundIn(data)
-    if frame.rsv1 || frame.rsv2 || frame.rsv3 {
-      context.fireErrorCaught(WebSocketViolation.reservedBits)
-    } else if frame.maskKey != nil {
-      context.fireErrorCaught(WebSocketViolation.masked)
-    } else {
-      context.fireChannelRead(data)
+  func add(_ channel: any Channel) throws {
+    let isWanted = channels.withLock { channels in
+      channels?.append(channel)
+      return channels != nil
     }
+    guard isWanted else { throw ChannelError.alreadyClosed }
   }
-}
 
-/// Hands whole messages to the session, answers pings and closes (RFC 6455 §5.5).
-private final class MessageHandler: ChannelInboundHandler {
-  typealias InboundIn = WebSocketFrame
-  typealias OutboundOut = WebSocketFrame
-
-  private let receive: @Sendable (WebSocketInput) -> Void
-  private var reason = "the connection was closed"
-
-  init(receive: @escaping @Sendable (WebSocketInput) -> Void) { self.receive = receive }
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    let frame = unwrapInboundIn(data)
-    switch frame.opcode {
-    case .text: receive(.text(Array(frame.data.readableBytesView)))
-    case .binary: receive(.binary)
-    case .ping:
-      receive(.controlFrame)
-      answer(.pong, frame.data, context: context)
-    case .pong: receive(.controlFrame)
-    case .connectionClose:
-      var content = frame.data
-      if let code = content.readWebSocketErrorCode() {
-        reason = "the service closed the connection (\(UInt16(webSocketErrorCode: code)))"
-      }
-      answer(
-        .connectionClose,
-        frame.data.getSlice(at: frame.data.readerIndex, length: min(2, frame.data.readableBytes))
-          ?? ByteBuffer(), context: context)
-      context.close(promise: nil)
-    default: break
+  func giveUp() {
+    let open = channels.withLock { channels in
+      defer { channels = nil }
+      return channels ?? []
     }
-  }
-
-  func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    reason = LogText.escaped("the connection failed: \(error)")
-    context.close(promise: nil)
-  }
-
-  func channelInactive(context: ChannelHandlerContext) {
-    receive(.closed(reason: reason))
-    context.fireChannelInactive()
-  }
-
-  private func answer(_ opcode: WebSocketOpcode, _ content: ByteBuffer, context: ChannelHandlerContext) {
-    let frame = WebSocketFrame(fin: true, opcode: opcode, maskKey: .random(), data: content)
-    context.writeAndFlush(wrapOutboundOut(frame), promise: nil)
-  }
-}
-
-/// Reads the answer of a service that refuses the handshake, at most 64 KB of it, then closes.
-private final class RefusalHandler: ChannelInboundHandler {
-  typealias InboundIn = HTTPClientResponsePart
-
-  private let refusal: EventLoopPromise<KinesisVideoError>
-  private var head: HTTPResponseHead?
-  private var body: [UInt8] = []
-
-  init(refusal: EventLoopPromise<KinesisVideoError>) { self.refusal = refusal }
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    switch unwrapInboundIn(data) {
-    case .head(let head): self.head = head
-    case .body(let buffer):
-      body += buffer.readableBytesView.prefix(KinesisVideoClient.responseBytesMax - body.count)
-    case .end: finish(context: context)
-    }
-  }
-
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { finish(context: context) }
-
-  func channelInactive(context: ChannelHandlerContext) {
-    finish(context: context)
-    context.fireChannelInactive()
-  }
-
-  private func finish(context: ChannelHandlerContext) {
-    let answer = head.map { head in
-      head.status.code >= 400
-        ? KinesisVideoError(
-          statusCode: Int(head.status.code), header: { head.headers.first(name: $0) }, body: body)
-        : KinesisVideoClient.unexpected(
-          "The server answered with status \(head.status.code) and opened no WebSocket.")
-    }
-    refusal.succeed(
-      answer
-        ?? KinesisVideoError(
-          errorType: KinesisVideoError.connectionFailure,
-          message: "The WebSocket was refused without an answer.",
-          statusCode: 0))
-    context.close(promise: nil)
+    for channel in open { channel.close(promise: nil) }
+    outcome.fail(ChannelError.alreadyClosed)
   }
 }

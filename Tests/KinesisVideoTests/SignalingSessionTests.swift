@@ -72,7 +72,7 @@ private struct Session {
         connects.append(now)
         finish(action, number) { core, now in core.webSocketOpened(operation: number, at: now) }
         if core.state == .connected { socket = number }
-      case .closeWebSocket: break
+      case .closeWebSocket, .giveUp: break
       case .sendText(let text, _):
         if let frame = try? SignalingMessage.ClientFrame(parsing: Array(text.utf8)) {
           texts.append((now, frame))
@@ -233,6 +233,93 @@ struct SignalingSessionConnectTests {
     var last: SignalingSessionCore.Action?
     while let action = core.pollAction() { last = action }
     #expect(last == .closeWebSocket(operation: 1))
+  }
+}
+
+@Suite("T37 A service that refuses, in virtual time")
+struct SignalingSessionRateTests {
+  /// The most requests of one kind in any window of a second.
+  private func densest(_ session: Session) -> Int {
+    var times: [String: [Instant]] = [:]
+    for (time, action) in session.actions {
+      switch action {
+      case .describeChannel: times["describe", default: []].append(time)
+      case .createChannel: times["create", default: []].append(time)
+      case .getEndpoints: times["endpoints", default: []].append(time)
+      case .getICEServers: times["relays", default: []].append(time)
+      case .openWebSocket: times["socket", default: []].append(time)
+      default: break
+      }
+    }
+    return times.values.map { list in
+      list.map { start in list.count { $0 >= start && $0 - start < .seconds(1) } }.max() ?? 0
+    }.max() ?? 0
+  }
+
+  @Test(
+    "Never more than 3 requests of a kind in a second, whatever is refused and how, for 10 minutes",
+    arguments: [403, 404, 429, 500, 503], 0..<8)
+  func rates(status: Int, seed: UInt64) {
+    for kind in 0..<5 {
+      var session = Session(seed: seed, createsChannel: true)
+      session.start()
+      session.verdict = { action in
+        switch (action, kind) {
+        case (.describeChannel, 0), (.createChannel, 0...1), (.getEndpoints, 2), (.getICEServers, 3),
+          (.openWebSocket, 0...4):
+          refusal("HTTP\(status)", status)
+        default: nil
+        }
+      }
+      session.loseSocket()
+      session.run(for: .seconds(600))
+      #expect(densest(session) <= 3)
+      #expect(session.failure == nil)
+      session.verdict = { _ in nil }
+      session.run(for: .seconds(11))
+      #expect(session.core.state == .connected)
+    }
+  }
+
+  @Test("A clock that the service calls wrong is tried again twice, then the first attempt fails")
+  func clockSkew() {
+    let skew = KinesisVideoError(
+      errorType: "InvalidSignatureException", message: "Signature expired: ...", statusCode: 403)
+    var session = Session()
+    session.verdict = { _ in skew }
+    session.start()
+    session.run(for: .seconds(60))
+    #expect(session.failure == skew)
+    #expect(session.count { if case .describeChannel = $0 { true } else { false } } == 3)
+    #expect(densest(session) <= 3)
+    var corrected = Session()
+    corrected.verdict = { _ in skew }
+    corrected.start()
+    corrected.verdict = { _ in nil }
+    corrected.run(for: .seconds(1))
+    #expect(corrected.core.state == .connected)
+  }
+
+  @Test("A service that sends every new connection away is asked less and less", arguments: 0..<8)
+  func goAwayFlood(seed: UInt64) {
+    var session = Session(seed: seed)
+    session.start()
+    for _ in 0..<3_000 {
+      if session.core.state == .connected { session.receive(.goAway) }
+      session.run(for: .milliseconds(100))
+    }
+    #expect(densest(session) <= 3)
+    #expect(session.connects.count < 150)
+  }
+
+  @Test("A call that is given up is cancelled")
+  func givenUp() {
+    var core = SignalingSessionCore(random: RandomSource(seed: 1))
+    core.start(at: .zero)
+    core.handleTimeout(at: .zero + .seconds(45))
+    var actions: [SignalingSessionCore.Action] = []
+    while let action = core.pollAction() { actions.append(action) }
+    #expect(actions.contains(.giveUp(operation: 1)))
   }
 }
 
