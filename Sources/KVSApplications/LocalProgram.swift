@@ -58,8 +58,8 @@ public struct LocalProgram: Program {
     let region = try settings.value(.region, flag: flags.region, ServiceRegion.init)
     configuration.region = region?.name ?? configuration.region
     configuration.dataDirectory = settings.text(.dataDirectory, flag: flags.dataDirectory)
-    if let key = settings.text(.accessKey, flag: flags.accessKey) { configuration.accessKey = key }
-    if let secret = settings.text(.secretKey, flag: flags.secretKey) {
+    if let key = settings.text(.localAccessKey, flag: flags.accessKey) { configuration.accessKey = key }
+    if let secret = settings.text(.localSecretKey, flag: flags.secretKey) {
       configuration.secretKey = Secret(secret)
     }
     return configuration

@@ -40,6 +40,10 @@ extension Setting {
   /// The secret key.
   public static let secretKey = Setting(
     "secret-key", aliases: ["AWS_SECRET_ACCESS_KEY"], expects: "a secret access key")
+  /// The access key that the stand-in accepts: never that of a real account in the environment.
+  public static let localAccessKey = Setting("access-key", expects: "an access key id")
+  /// The secret key that the stand-in accepts.
+  public static let localSecretKey = Setting("secret-key", expects: "a secret access key")
   /// The session token of temporary keys.
   public static let sessionToken = Setting(
     "session-token", aliases: ["AWS_SESSION_TOKEN"], expects: "a session token")
