@@ -154,6 +154,31 @@ struct TURNClientTests {
     }
   }
 
+  @Test(
+    "A challenge of the longest realm and nonce is answered; a longer one ends in a failure, not in a trap")
+  func longChallenges() throws {
+    for (byteCount, isAnswered) in [(256, true), (257, false), (0, true)] {
+      var world = try TURNWorld(seed: 18)
+      world.client = TURNClient(
+        configuration: .init(
+          route: world.route, username: String(repeating: "u", count: TURNLimits.usernameByteCountMax),
+          password: Secret("password")),
+        random: RandomSource(seed: 18))
+      world.client.start(at: .zero)
+      world.run(for: .milliseconds(10))
+      let request = try #require(world.clientSent.first?.bytes)
+      var challenge = STUNMessageBuilder(
+        .errorResponse, .allocate, transactionID: try STUNMessage(parsing: request.rawSpan).transactionID)
+      challenge.append(STUNErrorCode.unauthenticated)
+      challenge.append(.realm, [UInt8](repeating: 0x72, count: min(byteCount, 200)))
+      challenge.append(.nonce, [UInt8](repeating: 0x6e, count: byteCount))
+      world.deliverToClient(challenge.bytes)
+      #expect(world.state == (isAnswered ? .allocating : .failed(.malformedResponse)))
+      world.run(for: .milliseconds(10))
+      #expect(world.clientSent.count == (isAnswered ? 2 : 1))
+    }
+  }
+
   @Test("Permissions, channels and the allocation are refreshed ahead of their end")
   func refreshes() throws {
     var world = try TURNWorld(seed: 6)
@@ -306,6 +331,19 @@ struct TURNClientTests {
     #expect(drops == 2)
     world.run(for: .seconds(1))
     #expect(world.state == .allocated(relayed: try address("203.0.113.1", 49_152)))
+  }
+
+  @Test("A user name that is longer than any message may carry is a mistake of the caller")
+  func longUsername() async {
+    await #expect(processExitsWith: .failure) {
+      let route = Route(
+        receivedOn: LocalSocket(id: 1, address: try address("203.0.113.10", 1)),
+        from: try address("203.0.113.1", 3478))
+      _ = TURNClient(
+        configuration: .init(
+          route: route, username: String(repeating: "u", count: 509), password: Secret("password")),
+        random: RandomSource(seed: 1))
+    }
   }
 
   @Test("A client's tables are bounded, and a full one takes no more peers")

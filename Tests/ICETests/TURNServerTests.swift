@@ -254,9 +254,14 @@ struct TURNServerTests {
     bench.now = Instant.zero + .seconds(599)
     bench.ask([0x40, 0, 0, 1, 8], from: client)
     #expect(bench.forwards.count == 2)
+    #expect(try bench.outcome(.refresh, login, from: client) { _ in } == nil)
     bench.now = Instant.zero + .seconds(600)
     bench.ask([0x40, 0, 0, 1, 9], from: client)
     #expect(bench.forwards.count == 2)
+    let early = bench.server.nextDeadline
+    #expect(early == bench.now)
+    bench.server.handleTimeout(at: bench.now)
+    bench.now = Instant.zero + .seconds(1199)
     let deadline = bench.server.nextDeadline
     #expect(deadline == bench.now)
     bench.server.handleTimeout(at: bench.now)

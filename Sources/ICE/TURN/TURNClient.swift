@@ -14,7 +14,8 @@ public struct TURNClient: ~Copyable {
   public struct Configuration: Sendable {
     /// Our socket and the server's address; over a stream they only name the connection.
     public var route: Route
-    /// Whether the route is a TCP or TLS connection: nothing is repeated, ChannelData is padded.
+    /// Whether the route is a TCP or TLS connection: nothing is repeated, ChannelData is padded. UDP and DTLS
+    /// are none.
     public var isStream: Bool
     /// The user name that the service gave out.
     public var username: String
