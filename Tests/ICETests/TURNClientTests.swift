@@ -333,6 +333,26 @@ struct TURNClientTests {
     #expect(world.state == .allocated(relayed: try address("203.0.113.1", 49_152)))
   }
 
+  @Test("A channel whose answers were all lost is bound under its number when it is asked for again")
+  func channelAgain() throws {
+    var world = try TURNWorld(seed: 19)
+    let peer = try address("198.51.100.7", 5000)
+    world.connect(to: [])
+    world.client.permit(peer.ip, at: world.now)
+    world.run(for: .seconds(1)) { $0.events.contains(.permitted(peer.ip)) }
+    world.losesAnswers = true
+    world.client.bindChannel(to: peer, at: world.now)
+    world.run(for: .seconds(60))
+    #expect(world.events.last == .channelRefused(peer, .timedOut))
+    world.losesAnswers = false
+    world.client.bindChannel(to: peer, at: world.now)
+    world.client.bindChannel(to: try address("198.51.100.7", 5001), at: world.now)
+    world.run(for: .seconds(1))
+    #expect(world.events.contains(.channelBound(peer)))
+    #expect(world.send([], to: peer) == [0x40, 0, 0, 0])
+    #expect(world.send([], to: try address("198.51.100.7", 5001)) == [0x40, 1, 0, 0])
+  }
+
   @Test("A user name that is longer than any message may carry is a mistake of the caller")
   func longUsername() async {
     await #expect(processExitsWith: .failure) {

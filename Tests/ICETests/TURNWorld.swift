@@ -18,6 +18,8 @@ struct TURNWorld: ~Copyable {
   var now = Instant.zero
   var delay = TimeDelta.milliseconds(20)
   var lossPercent = 0
+  /// Whether nothing of the server's arrives.
+  var losesAnswers = false
   let isStream: Bool
   let route: Route
   var random: RandomSource
@@ -119,6 +121,7 @@ struct TURNWorld: ~Copyable {
 
   private mutating func fly(_ bytes: [UInt8], isToServer: Bool) {
     guard isStream || Int.random(in: 0..<100, using: &random) >= lossPercent else { return }
+    guard isToServer || !losesAnswers else { return }
     flying.append((now + delay, isToServer, bytes))
   }
 

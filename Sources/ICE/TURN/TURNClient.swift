@@ -119,6 +119,9 @@ public struct TURNClient: ~Copyable {
   /// Peers that want a channel before there is an allocation.
   var wantedChannels: [TransportAddress] = []
   var nextChannel = ChannelNumber.first
+  /// Channels that were refused or lost, oldest first, at most ``TURNLimits/peersMax``: the server may know them
+  /// still, and then takes no other number for the peer and no other peer for the number (RFC 8656 §12).
+  var retiredChannels: [(peer: TransportAddress, number: ChannelNumber)] = []
   var refreshAt: Instant?
   var expiresAt: Instant?
   var isReleaseWanted = false

@@ -221,18 +221,30 @@ extension TURNClient {
   mutating func bindWantedChannels(at now: Instant) {
     guard relayedAddress != nil else { return }
     for peer in wantedChannels where permissions.contains(where: { $0.ip == peer.ip && $0.isGranted }) {
-      channels.append(Channel(peer: peer, number: takeChannelNumber()))
+      channels.append(Channel(peer: peer, number: takeChannelNumber(for: peer)))
       wantedChannels.removeAll { $0 == peer }
       request(.channel(peer), at: now)
     }
   }
 
-  /// The next number that no channel has. It comes back after 4,096 others, longer than a server keeps a number
-  /// for its last peer.
-  private mutating func takeChannelNumber() -> ChannelNumber {
-    while channels.contains(where: { $0.number == nextChannel }) { nextChannel = nextChannel.next }
+  /// The number that the peer had before, else the next that nobody has.
+  private mutating func takeChannelNumber(for peer: TransportAddress) -> ChannelNumber {
+    if let index = retiredChannels.firstIndex(where: { $0.peer == peer }) {
+      return retiredChannels.remove(at: index).number
+    }
+    while isInUse(nextChannel) { nextChannel = nextChannel.next }
     defer { nextChannel = nextChannel.next }
     return nextChannel
+  }
+
+  private func isInUse(_ number: ChannelNumber) -> Bool {
+    channels.contains { $0.number == number } || retiredChannels.contains { $0.number == number }
+  }
+
+  private mutating func retireChannels(where isGone: (TransportAddress) -> Bool) {
+    retiredChannels += channels.filter { isGone($0.peer) }.map { ($0.peer, $0.number) }
+    retiredChannels.removeFirst(max(0, retiredChannels.count - TURNLimits.peersMax))
+    channels.removeAll { isGone($0.peer) }
   }
 
   private mutating func failed(_ kind: TURNTransaction.Kind, _ failure: TURNFailure, at now: Instant) {
@@ -247,7 +259,7 @@ extension TURNClient {
   /// Forgets an address and its peers.
   mutating func refusePermission(_ ip: IPAddress, _ failure: TURNFailure) {
     permissions.removeAll { $0.ip == ip }
-    channels.removeAll { $0.peer.ip == ip }
+    retireChannels { $0.ip == ip }
     wantedChannels.removeAll { $0.ip == ip }
     transactions.removeAll { transaction in
       switch transaction.kind {
@@ -261,7 +273,7 @@ extension TURNClient {
 
   /// Forgets a channel; its peer keeps its permission.
   mutating func refuseChannel(_ peer: TransportAddress, _ failure: TURNFailure) {
-    channels.removeAll { $0.peer == peer }
+    retireChannels { $0 == peer }
     transactions.removeAll { $0.kind == .channel(peer) }
     emit(.channelRefused(peer, failure))
   }
