@@ -69,7 +69,7 @@ public struct STUNErrorCode: RawRepresentable, Hashable, Sendable {
     case .unauthenticated: "Unauthenticated"
     case .unknownAttribute: "Unknown Attribute"
     case .roleConflict: "Role Conflict"
-    default: ""
+    default: turnReasonPhrase
     }
   }
 }

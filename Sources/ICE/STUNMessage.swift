@@ -154,13 +154,16 @@ public struct STUNMessage: ~Escapable {
     return key.authenticationCode(for: text).rawSpan.isEqualInConstantTime(to: claimed)
   }
 
-  /// The value of the first visible attribute of a type, without padding.
+  /// The value of the first visible attribute of a type, or of a later one, without padding.
   @_lifetime(copy self)
-  public func value(of type: STUNAttributeType) -> RawSpan? {
-    var offset = Self.headerByteCount
+  public func value(of type: STUNAttributeType, occurrence: Int = 0) -> RawSpan? {
+    var (offset, left) = (Self.headerByteCount, occurrence)
     while offset < attributesEnd {
       let (candidate, length) = attributeHeader(at: offset)
-      if candidate == type { return bytes.extracting((offset + 4)..<(offset + 4 + length)) }
+      if candidate == type {
+        if left == 0 { return bytes.extracting((offset + 4)..<(offset + 4 + length)) }
+        left -= 1
+      }
       offset += 4 + (length + 3) & ~3
     }
     return nil

@@ -9,15 +9,18 @@ public struct STUNMessageBuilder: Sendable {
   /// The message as far as it was written; its length field is always right.
   public private(set) var bytes: [UInt8]
   private let transactionID: STUNTransactionID
+  private let byteCountMax: Int
 
-  /// Starts a message without attributes.
+  /// Starts a message without attributes that will have at most so many bytes.
   public init(
-    _ messageClass: STUNMessageClass, _ method: STUNMethod = .binding, transactionID: STUNTransactionID
+    _ messageClass: STUNMessageClass, _ method: STUNMethod = .binding, transactionID: STUNTransactionID,
+    byteCountMax: Int = STUNMessage.byteCountMax
   ) {
     self.transactionID = transactionID
+    self.byteCountMax = byteCountMax
     let (method, bits) = (method.rawValue, messageClass.rawValue)
     let methodBits = (method & 0xf80) << 2 | (method & 0x70) << 1 | method & 0xf
-    bytes = [UInt8](writing: STUNMessage.byteCountMax) { writer in
+    bytes = [UInt8](writing: STUNMessage.headerByteCount) { writer in
       writer.write(methodBits | (bits & 2) << 7 | (bits & 1) << 4)
       writer.write(0 as UInt16)
       writer.write(STUNMessage.magicCookie)
@@ -26,11 +29,11 @@ public struct STUNMessageBuilder: Sendable {
     }
   }
 
-  /// Appends an attribute with any value that fits into ``STUNMessage/byteCountMax``.
+  /// Appends an attribute with any value that fits into the message.
   public mutating func append(_ type: STUNAttributeType, _ value: [UInt8]) {
     let paddedByteCount = (value.count + 3) & ~3
     precondition(
-      bytes.count + 4 + paddedByteCount <= STUNMessage.byteCountMax, "a STUN message of ours is too long")
+      bytes.count + 4 + paddedByteCount <= byteCountMax, "a STUN message of ours is too long")
     appendUInt16(type.rawValue)
     appendUInt16(UInt16(value.count))
     bytes += value
