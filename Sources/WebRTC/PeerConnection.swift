@@ -137,7 +137,7 @@ public final class PeerConnection: Sendable {
 
   // MARK: Media
 
-  /// The transceivers in the order of their creation.
+  /// The transceivers in the order of their creation; none after the end of the connection.
   public var transceivers: [Transceiver] { streams.transceivers }
 
   /// Adds a transceiver; the next offer carries it, or the next answer where the peer's offer has a place for

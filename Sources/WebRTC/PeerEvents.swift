@@ -52,7 +52,9 @@ final class PeerEvents: Sendable {
 
   func add(_ event: PeerConnectionEvent) { eventSink.yield(event) }
 
+  /// Ends the streams and lets the transceivers go: they lead back to the driver, which holds this object.
   func finish() {
+    known.withLock { $0 = [] }
     signalingState.finish(with: .closed)
     iceConnectionState.finish(with: .closed)
     connectionState.finish(with: .closed)

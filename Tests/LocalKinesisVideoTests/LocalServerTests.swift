@@ -273,7 +273,8 @@ struct LocalServerTests {
     } _: { harness in
       try await RawConnection.open(port: harness.port) { first in
         try await RawConnection.open(port: harness.port) { second in
-          try await second.send("GET / HT")
+          // On a slow machine the time for a request may be over before it begins: that ends it as well.
+          try? await second.send("GET / HT")
           try await RawConnection.open(port: harness.port) { third in
             try await third.readToEnd()
           }
