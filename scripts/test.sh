@@ -29,7 +29,8 @@ swift test --skip-build --disable-xctest
 
 if $long; then
   step "the same under AddressSanitizer"
-  SWIFT_BACKTRACE=enable=no swift test --disable-xctest --sanitize address --scratch-path .build/address \
+  SWIFT_BACKTRACE=enable=no LSAN_OPTIONS=suppressions=scripts/leak-suppressions.txt \
+    swift test --disable-xctest --sanitize address --scratch-path .build/address \
     -Xswiftc -use-ld=lld
   step "the same under ThreadSanitizer"
   SWIFT_BACKTRACE=enable=no swift test --disable-xctest --sanitize thread --scratch-path .build/thread \

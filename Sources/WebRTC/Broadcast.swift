@@ -48,6 +48,13 @@ public final class Broadcast: Sendable {
   /// Makes a broadcast without members.
   public init() {}
 
+  /// Members that were never removed go with the broadcast.
+  deinit {
+    for group in groups.withLock({ Array($0.values) }) {
+      group.loop.post { _, _ in group.members.value.removeAll() }
+    }
+  }
+
   /// Adds a connection with its transceivers, one for each track that it is to get.
   public func add(_ connection: PeerConnection, _ transceivers: [Track: Transceiver]) -> Member {
     let loop = connection.handle.loop
@@ -122,6 +129,11 @@ final class BroadcastGroup {
       )
       subscriptions[track, default: []].append(subscription)
     }
+  }
+
+  func removeAll() {
+    members = [:]
+    subscriptions = [:]
   }
 
   func remove(_ member: Broadcast.Member) {
