@@ -25,8 +25,10 @@ let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
 let nioFoundation = Target.Dependency.product(name: "NIOFoundationEssentialsCompat", package: "swift-nio")
+let nioExtras = Target.Dependency.product(name: "NIOExtras", package: "swift-nio-extras")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let certificates = Target.Dependency.product(name: "X509", package: "swift-certificates")
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
@@ -41,6 +43,8 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -73,7 +77,7 @@ let package = Package(
     .target(
       name: "WebRTC",
       dependencies: [
-        "SansIO", "ICE", "DTLS", "SDP", "RTP", "WebRTCCore", nio, nioPosix, log,
+        "SansIO", "ICE", "DTLS", "SDP", "RTP", "WebRTCCore", nio, nioPosix, nioHTTP1, nioSSL, nioExtras, log,
       ],
       swiftSettings: overC),
 
@@ -81,7 +85,7 @@ let package = Package(
     .target(
       name: "KinesisVideo",
       dependencies: [
-        "SansIO", crypto, log, nio, nioPosix, nioHTTP1, nioWebSocket, nioSSL, nioFoundation,
+        "SansIO", crypto, log, nio, nioPosix, nioHTTP1, nioWebSocket, nioSSL, nioExtras, nioFoundation,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ],
       swiftSettings: common),
@@ -89,8 +93,8 @@ let package = Package(
     .target(
       name: "LocalKinesisVideo",
       dependencies: [
-        "SansIO", "KinesisVideo", "CViewerPage", crypto, log, nio, nioPosix, nioHTTP1, nioWebSocket,
-        nioFoundation,
+        "SansIO", "ICE", "KinesisVideo", "CViewerPage", crypto, certificates, log, nio, nioPosix, nioHTTP1,
+        nioWebSocket, nioSSL, nioFoundation,
       ],
       swiftSettings: common),
 
@@ -138,7 +142,10 @@ let package = Package(
       dependencies: ["WebRTCTesting", "WebRTCCore", "ICE", "DTLS", "SDP", "RTP", "SansIO"],
       swiftSettings: common),
     .testTarget(
-      name: "WebRTCTests", dependencies: ["WebRTC", "WebRTCCore", "SansIO", "RTP", "SDP", nio, nioPosix],
+      name: "WebRTCTests",
+      dependencies: [
+        "WebRTC", "WebRTCCore", "ICE", "DTLS", "SansIO", "RTP", "SDP", nio, nioPosix, nioSSL, nioHTTP1, log,
+      ],
       swiftSettings: common),
     .testTarget(
       name: "KinesisVideoTests",
@@ -150,7 +157,7 @@ let package = Package(
       swiftSettings: common),
     .testTarget(
       name: "LocalKinesisVideoTests",
-      dependencies: ["LocalKinesisVideo", "KinesisVideo", "SansIO", nio, nioPosix, log],
+      dependencies: ["LocalKinesisVideo", "KinesisVideo", "ICE", "SansIO", nio, nioPosix, nioSSL, log],
       swiftSettings: common),
     .testTarget(
       name: "MediaFilesTests", dependencies: ["MediaFiles", "RTP", "SansIO"], swiftSettings: common),
