@@ -102,13 +102,17 @@ public struct KinesisVideoClient: Sendable {
 
   let configuration: Configuration
   let clock: ClockOffset
-  private let httpClient: HTTPClient
+  private let httpClients: HTTPClients
   private let secrets: KnownSecrets
 
   /// Makes a client over an HTTP client that its owner shuts down; see ``httpConfiguration(certificateAuthorityFile:)``.
   public init(configuration: Configuration, httpClient: HTTPClient, clock: ClockOffset = ClockOffset()) {
+    self.init(configuration: configuration, httpClients: HTTPClients(httpClient), clock: clock)
+  }
+
+  init(configuration: Configuration, httpClients: HTTPClients, clock: ClockOffset) {
     self.configuration = configuration
-    self.httpClient = httpClient
+    self.httpClients = httpClients
     self.clock = clock
     secrets = KnownSecrets(configuration.credentials)
   }
@@ -262,7 +266,8 @@ public struct KinesisVideoClient: Sendable {
     for header in headers { request.headers.add(name: header.name, value: header.value) }
     request.body = .bytes(body)
     do {
-      let response = try await httpClient.execute(request, timeout: TimeAmount(configuration.timeout))
+      let response = try await httpClients.client(for: url).execute(
+        request, timeout: TimeAmount(configuration.timeout))
       guard (200..<300).contains(response.status.code) else {
         let signature = headers.first { $0.name.lowercased() == "authorization" }?.value ?? ""
         throw KinesisVideoError(

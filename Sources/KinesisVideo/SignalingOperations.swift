@@ -16,8 +16,7 @@ final class SignalingOperations: Sendable {
   private let configuration: SignalingClient.Configuration
   private let region: ServiceRegion
   private let client: KinesisVideoClient
-  private let httpClient: HTTPClient
-  private let ownsHTTPClient: Bool
+  private let httpClients: HTTPClients
   private let tls: NIOSSLContext?
   private let clock = ClockOffset()
   private let secrets: KnownSecrets
@@ -32,19 +31,18 @@ final class SignalingOperations: Sendable {
     secrets = KnownSecrets(configuration.credentials)
     // Plain endpoints are for tests and the local service: no certificates are read for those.
     tls = endpoint?.isSecure ?? true ? try Self.makeTLS(configuration) : nil
-    ownsHTTPClient = httpClient == nil
-    self.httpClient =
-      httpClient
-      ?? HTTPClient(
-        eventLoopGroup: loop,
+    httpClients =
+      httpClient.map { HTTPClients($0) }
+      ?? HTTPClients(
         configuration: KinesisVideoClient.httpConfiguration(
-          certificateAuthorityFile: configuration.certificateAuthorityFile))
+          certificateAuthorityFile: configuration.certificateAuthorityFile),
+        proxy: configuration.proxy, on: loop)
     var clientConfiguration = KinesisVideoClient.Configuration(
       region: region, controlEndpoint: endpoint, credentials: configuration.credentials,
       userAgent: configuration.userAgent)
     // The session's core decides when to try again, and tells the application.
     clientConfiguration.attemptsMax = 1
-    client = KinesisVideoClient(configuration: clientConfiguration, httpClient: self.httpClient, clock: clock)
+    client = KinesisVideoClient(configuration: clientConfiguration, httpClients: httpClients, clock: clock)
   }
 
   private static func makeTLS(
@@ -61,9 +59,7 @@ final class SignalingOperations: Sendable {
     }
   }
 
-  func shutdown() async throws {
-    if ownsHTTPClient { try await httpClient.shutdown() }
-  }
+  func shutdown() async throws { try await httpClients.shutdown() }
 
   /// A server's text as it may be logged.
   func withoutSecrets(_ text: String) -> String { secrets.removed(from: text) }
@@ -110,7 +106,7 @@ final class SignalingOperations: Sendable {
     let context = url.isSecure ? try tls ?? Self.makeTLS(configuration) : nil
     do {
       return try await WebSocketConnection.open(
-        url, userAgent: configuration.userAgent, tls: context,
+        url, userAgent: configuration.userAgent, tls: context, proxy: configuration.proxy.server(for: url),
         secrets: secrets.adding(signatureIn: signed.unredacted), on: loop, receive: receive)
     } catch let error as KinesisVideoError {
       _ = clock.learn(from: error)
