@@ -58,9 +58,12 @@ struct RestartTests {
       #expect(fragments == [peer.core.localUsernameFragment])
     }
     expectAll(call, pictures: 150, "\(side)")
-    let transport = peer(side, of: call).core.statistics(at: call.run.now).transport
-    #expect(transport.iceRole == "controlling")
-    #expect(transport.iceLocalUsernameFragment == after[side == .viewer ? 0 : 1])
+    for (index, peer) in [call.viewer, call.master].enumerated() {
+      let transport = peer.core.statistics(at: call.run.now).transport
+      // Roles stay, whoever restarts (RFC 8445 §6.1.1).
+      #expect(transport.iceRole == (peer === call.viewer ? "controlling" : "controlled"))
+      #expect(transport.iceLocalUsernameFragment == after[index])
+    }
   }
 
   @Test("T42: over thirty restarts from both sides no source and index is encrypted twice, no frame is lost")
@@ -104,6 +107,34 @@ struct RestartTests {
     let after = [call.viewer, call.master].map(\.usernameFragment)
     #expect(Set(before + after).count == 4)
     expectAll(call, pictures: 100, "crossing restarts")
+  }
+
+  @Test(
+    "Restarts at any moment from both sides, over signaling of any speed, end in one session; no frame is lost",
+    arguments: UInt64(420)..<440)
+  func restartsAtRandom(seed: UInt64) throws {
+    var random = RandomSource(seed: seed)
+    let viewerIsPolite = Bool.random(using: &random)
+    let call = try Call(
+      seed: seed, configureViewer: { $0.isPolite = viewerIsPolite },
+      configureMaster: { $0.isPolite = !viewerIsPolite })
+    let isConnected = try call.connect()
+    #expect(isConnected)
+    let negotiator = Negotiator(call.run)
+    call.sendMedia(pictures: 250)
+    for _ in 0..<20 {
+      call.run.signalingDelay = .milliseconds(Int64.random(in: 1...300, using: &random))
+      let peer = Bool.random(using: &random) ? call.viewer : call.master
+      peer.core.restartICE(at: call.run.now)
+      negotiator.run(atMost: .milliseconds(Int64.random(in: 0...800, using: &random)))
+    }
+    negotiator.run(atMost: .seconds(12))
+    #expect(negotiator.errors.isEmpty, "seed \(seed): \(negotiator.errors)")
+    expectAll(call, pictures: 250, "seed \(seed)")
+    for peer in [call.viewer, call.master] {
+      #expect(peer.core.signalingState == .stable, "seed \(seed)")
+      #expect(peer.connectionStates == [.connecting, .connected], "seed \(seed)")
+    }
   }
 
   @Test(
