@@ -38,6 +38,8 @@ class Namespace:
                 _call("setns", own, CLONE_NEWNET)
         finally:
             os.close(own)
+        # No device speaks IPv6 by itself; it is taken up where it is wanted. (The loopback device has it already.)
+        self.sysctl(net__ipv6__conf__default__disable_ipv6=1)
         self.ip("link set lo up")
 
     @property
@@ -86,6 +88,9 @@ class Namespace:
         with self.entered():
             for name, value in values.items():
                 pathlib.Path("/proc/sys", name.replace("__", "/")).write_text(str(value))
+
+    def enable_ipv6(self, device):
+        self.sysctl(**{f"net__ipv6__conf__{device}__disable_ipv6": 0})
 
     def socket(self, family, kind, address=None, timeout=10):
         """A socket in this namespace."""

@@ -139,6 +139,8 @@ class Internet(Namespace):
                 "route add default via 203.0.113.1 dev wan")
             self.ip(f"route add {site.public4}/32 dev {far}")
         if ipv6:
+            edge.enable_ipv6("wan")
+            self.enable_ipv6(far)
             address = [] if site.router else [f"address add {site.public6}/64 dev wan nodad"]
             edge.ip(
                 "address add fe80::2/64 dev wan nodad", "route add default via fe80::1 dev wan", *address)
@@ -156,6 +158,8 @@ class Internet(Namespace):
             router.ip("address add 192.168.1.1/24 dev lan")
             host.ip(f"address add {HOST}/24 dev eth0", "route add default via 192.168.1.1")
         if ipv6:
+            router.enable_ipv6("lan")
+            host.enable_ipv6("eth0")
             prefix = f"2001:db8:{site.number}:"
             router.ip(f"address add {prefix}:1/64 dev lan nodad")
             host.ip(f"address add {site.public6}/64 dev eth0 nodad", f"route add default via {prefix}:1")
