@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "EndToEnd"))
 
+from coturn import Coturn  # noqa: E402
 from namespaces import missing  # noqa: E402
 from network import Internet  # noqa: E402
 
@@ -34,3 +35,10 @@ def internet():
     made = Internet()
     yield made
     made.close()
+
+
+@pytest.fixture
+def coturn(internet, tmp_path):
+    running = Coturn(tmp_path, internet)
+    yield running
+    running.close()

@@ -113,9 +113,14 @@ class Internet(Namespace):
         servers6 = ["2001:db8::1", SERVICE6, COTURN6, PROBE6]
         self.ip(
             *(f"address add {address}/32 dev lo" for address in servers),
-            *(f"address add {address}/128 dev lo nodad" for address in servers6),
-            # No private or unknown address leads anywhere.
-            "route add unreachable 0.0.0.0/0", "route add unreachable ::/0")
+            *(f"address add {address}/128 dev lo nodad" for address in servers6))
+        # What has no owner, private addresses among it, leads out into nothing and never comes back. (An unreachable
+        # route would answer with an error at once, and coturn ends a whole allocation for one such error.)
+        self.nothing = Namespace("nothing")
+        self.ip(f"link add nothing type veth peer name far netns {self.nothing.path}", "link set nothing arp off")
+        self.enable_ipv6("nothing")
+        self.ip("link set nothing up", "route add 0.0.0.0/0 dev nothing", "route add ::/0 dev nothing")
+        self.nothing.ip("link set far up")
 
     def site(self, name, kind=None, ipv4=True, ipv6=False, link=None):
         """A home behind a router of `kind`, or for None a host with public addresses of its own."""
@@ -170,4 +175,5 @@ class Internet(Namespace):
             for namespace in (site.host, site.router):
                 if namespace is not None:
                     namespace.close()
+        self.nothing.close()
         super().close()
