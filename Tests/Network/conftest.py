@@ -17,6 +17,22 @@ from programs import ACCESS_KEY, SECRET_KEY, Program  # noqa: E402
 
 CHROMIUM = "/usr/bin/chromium"
 
+OVERRIDE = """(overrides, transport) => {
+  const wayOf = (url) => url.startsWith("turns:") ? "tls" : url.split("transport=")[1] ?? "udp";
+  const Native = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Native {
+    constructor(configuration) {
+      const changed = {...configuration, ...overrides};
+      if (transport) {
+        changed.iceServers = changed.iceServers.map((server) => ({
+          ...server, urls: [server.urls].flat().filter((url) => url.startsWith("turn") && wayOf(url) === transport),
+        })).filter((server) => server.urls.length > 0);
+      }
+      super(changed);
+    }
+  };
+}"""
+
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="all pairs of NAT kinds, not a selection")
@@ -98,8 +114,9 @@ def open_page(playwright, tmp_path):
     """Opens the viewer page in a browser at a site."""
     browsers = []
 
-    def open_at(site, service, channel="camera", configuration=None):
-        """`configuration` overrides what the page gives to RTCPeerConnection."""
+    def open_at(site, service, channel="camera", configuration=None, only_transport=None):
+        """`configuration` overrides what the page gives to RTCPeerConnection; of the servers' URLs only those for
+        `only_transport` (udp, tcp or tls) are left."""
         program = tmp_path / f"chromium-{len(browsers)}"
         program.write_text(f'#!/bin/sh\nexec {" ".join(site.host.launcher)} {CHROMIUM} "$@"\n')
         program.chmod(0o755)
@@ -109,12 +126,7 @@ def open_page(playwright, tmp_path):
                   "--ignore-certificate-errors"])
         browsers.append(browser)
         page = browser.new_page()
-        if configuration:
-            page.add_init_script(f"""
-              const Native = window.RTCPeerConnection;
-              window.RTCPeerConnection = class extends Native {{
-                constructor(configuration) {{ super({{...configuration, ...{json.dumps(configuration)}}}); }}
-              }};""")
+        page.add_init_script(f"({OVERRIDE})({json.dumps(configuration or {})}, {json.dumps(only_transport)})")
         page.goto(f"{service['page']}?channel={channel}")
         return page
 
