@@ -14,7 +14,8 @@ from network import COTURN, COTURN6
 from programs import wait_for
 
 USER, PASSWORD, REALM = "camera", "a-password-for-coturn", "coturn.example"
-PORT, TLS_PORT = 3478, 5349
+# Not the usual ports, which the stand-in may have on all addresses.
+PORT, TLS_PORT = 13478, 15349
 
 
 def make_certificates(folder, addresses):
@@ -48,6 +49,11 @@ def make_certificates(folder, addresses):
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
 
 
+def bracketed(host):
+    """An address as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
 class Coturn:
     """One run of coturn."""
 
@@ -77,10 +83,14 @@ class Coturn:
     @staticmethod
     def url(transport, host=COTURN):
         """A server's URL for `udp`, `tcp` or `tls`."""
-        host = f"[{host}]" if ":" in host else host
+        host = bracketed(host)
         if transport == "tls":
             return f"turns:{host}:{TLS_PORT}?transport=tcp"
         return f"turn:{host}:{PORT}?transport={transport}"
+
+    @staticmethod
+    def stun_url(host=COTURN):
+        return f"stun:{bracketed(host)}:{PORT}"
 
     def allocations(self):
         """How many allocations it has made."""

@@ -14,7 +14,7 @@ import signal
 import subprocess
 
 from namespaces import Namespace
-from nat import Kind, ruleset
+from nat import ruleset
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EMULATOR = pathlib.Path(
@@ -87,14 +87,23 @@ class Site:
         """The namespace with the `wan`."""
         return self.router or self.host
 
+    # How the outside is reached, for whoever took the device down and up again.
+    routes = ("route replace 203.0.113.1 dev wan scope link", "route replace default via 203.0.113.1 dev wan")
+
     def renumber(self, address):
-        """The provider gives the home another public address."""
+        """The provider gives the site another public address."""
         self.edge.ip(
-            f"address add {address}/32 dev wan", f"address del {self.public4}/32 dev wan",
-            "route replace 203.0.113.1 dev wan scope link", "route replace default via 203.0.113.1 dev wan")
+            f"address add {address}/32 dev wan", f"address del {self.public4}/32 dev wan", *self.routes)
         self.internet.ip(f"route del {self.public4}/32 dev s{self.number}", f"route add {address}/32 dev s{self.number}")
         self.forget_mappings()
         self.public4 = address
+
+    def unplug(self):
+        """The cable is out: the device keeps its addresses and has no carrier."""
+        self.internet.ip(f"link set s{self.number} down")
+
+    def plug(self):
+        self.internet.ip(f"link set s{self.number} up", f"route add {self.public4}/32 dev s{self.number}")
 
     def forget_mappings(self):
         """What a router's restart does to its table."""
@@ -139,9 +148,7 @@ class Internet(Namespace):
         edge.ip("link set wan up")
         self.ip(f"link set {far} up")
         if ipv4:
-            edge.ip(
-                f"address add {site.public4}/32 dev wan", "route add 203.0.113.1 dev wan scope link",
-                "route add default via 203.0.113.1 dev wan")
+            edge.ip(f"address add {site.public4}/32 dev wan", *site.routes)
             self.ip(f"route add {site.public4}/32 dev {far}")
         if ipv6:
             edge.enable_ipv6("wan")
