@@ -58,14 +58,15 @@ def selected_pair(pc):
 
 
 def ice_servers(entries, transport):
-    """The servers that the service names, as far as their URLs go by `transport`: udp, tcp or tls; None for none.
-    (aiortc takes one TURN server only, the first.)"""
-    wanted = {"udp": "turn:", "tcp": "turn:", "tls": "turns:"}.get(transport)
+    """The servers that the service names, as far as their URLs go by `transport`: udp, tcp, tls or stun; None for
+    none. (aiortc takes one server only, the first.)"""
+    wanted = {"udp": "turn:", "tcp": "turn:", "tls": "turns:", "stun": "stun:"}.get(transport)
     for entry in entries:
         for url in entry["urls"] if isinstance(entry["urls"], list) else [entry["urls"]]:
             over = url.partition("transport=")[2] or ("tcp" if url.startswith("turns:") else "udp")
-            if wanted and url.startswith(wanted) and over == ("tcp" if transport == "tls" else transport):
-                return [RTCIceServer(urls=[url], username=entry["username"], credential=entry["credential"])]
+            if wanted and url.startswith(wanted) and over == {"tls": "tcp", "stun": "udp"}.get(transport, transport):
+                return [RTCIceServer(
+                    urls=[url], username=entry.get("username"), credential=entry.get("credential"))]
     assert transport is None, f"the service names no server for {transport}: {entries}"
     return []
 
