@@ -35,6 +35,7 @@ let package = Package(
   name: "swift-kvs-webrtc",
   products: [
     .executable(name: "kvs-webrtc", targets: ["kvs-webrtc"]),
+    .library(name: "ICE", targets: ["ICE", "SansIO"]),
     .library(name: "WebRTC", targets: ["WebRTC"]),
     .library(name: "KinesisVideo", targets: ["KinesisVideo"]),
     .library(name: "LocalKinesisVideo", targets: ["LocalKinesisVideo"]),

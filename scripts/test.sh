@@ -19,7 +19,7 @@ step "set-up"
 scripts/setup.sh --tests
 
 step "style"
-swift format lint --strict --recursive --parallel Package.swift Sources Tests
+swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks Fuzzers
 
 step "compile"
 swift build --build-tests
@@ -35,6 +35,8 @@ if $long; then
   step "the same under ThreadSanitizer"
   SWIFT_BACKTRACE=enable=no swift test --disable-xctest --sanitize thread --scratch-path .build/thread \
     -Xswiftc -use-ld=lld
+  step "the fuzzers' corpora"
+  scripts/fuzz.sh --check
   step "the release build holds no ICU"
   swift build -c release --product kvs-webrtc --static-swift-stdlib --scratch-path .build/static
   if nm -C .build/static/release/kvs-webrtc | grep -q ucal_; then
