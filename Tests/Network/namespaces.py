@@ -103,8 +103,10 @@ class Namespace:
         return made
 
 
-def missing(commands=("ip", "nft", "conntrack", "nsenter", "setpriv")):
+def missing(commands=("ip", "nft", "conntrack", "nsenter", "setpriv", "turnserver")):
     """Why this machine cannot run the tests of this folder, or None."""
+    if not os.path.exists("/dev/net/tun"):
+        return "this machine has no /dev/net/tun"
     if os.geteuid() != 0:
         return "network namespaces need root"
     absent = [command for command in commands if shutil.which(command) is None]
