@@ -84,9 +84,9 @@ def start_program(tmp_path):
 @pytest.fixture
 def start_service(internet, start_program):
     """Starts the stand-in among the Internet's servers and returns what its ready file says."""
-    def start(*arguments, host=SERVICE):
+    def start(*arguments, host=SERVICE, port=8080):
         return start_program(
-            internet, "local", "--host", host, "--port", "8080", "--access-key", ACCESS_KEY,
+            internet, "local", "--host", host, "--port", str(port), "--access-key", ACCESS_KEY,
             "--secret-key", SECRET_KEY, *arguments).ready()
     return start
 

@@ -98,6 +98,17 @@ class Site:
         self.forget_mappings()
         self.public4 = address
 
+    def allow_only_web(self):
+        """The site's firewall lets out what goes to the ports 80 and 443, over TCP."""
+        self.router.nft("""
+          table ip office {
+            chain forward {
+              type filter hook forward priority filter
+              iifname "lan" tcp dport != { 80, 443 } drop
+              meta l4proto udp drop
+            }
+          }""")
+
     def unplug(self):
         """The cable is out: the device keeps its addresses and has no carrier."""
         self.internet.ip(f"link set s{self.number} down")

@@ -80,7 +80,7 @@ def test_the_camera_behind_coturn(internet, coturn, start_service, start_master,
     kind = Kind.SYMMETRIC if transport == "udp" else Kind.UDP_BLOCKED
     start_master(
         internet.site("camera", kind), service, "--ice-policy", "relay",
-        environment={"SSL_CERT_FILE": str(coturn.authority)})
+        environment={"AWS_KVS_CACERT_PATH": str(coturn.authority)})
     servers = [RTCIceServer(urls=[Coturn.stun_url()])]
     watched = Worker(
         internet.site("phone", Kind.PORT_RESTRICTED).host,
@@ -109,3 +109,13 @@ def test_a_camera_that_may_use_relays_only(internet, start_service, start_master
       return found.join("\\\\n");
     }""")
     assert camera.public4 not in said
+
+
+def test_offices_that_let_only_the_web_out(internet, start_service, start_master, open_page):
+    """On both sides; nothing but TLS to the relay is left."""
+    service = start_service("--turn-tls-port", "443", port=80)
+    camera, phone = internet.site("camera", Kind.SYMMETRIC), internet.site("phone", Kind.SYMMETRIC)
+    camera.allow_only_web()
+    phone.allow_only_web()
+    start_master(camera, service, environment={"AWS_KVS_CACERT_PATH": service["caCertificate"]})
+    wait_for_frames(open_page(phone, service), 25)

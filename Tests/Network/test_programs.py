@@ -8,7 +8,7 @@ from viewer import wait_for_frames
 
 
 def test_public_peers_see_each_other(internet, start_service, start_master):
-    service = start_service()
+    service = start_service("--no-turn")
     start_master(internet.site("camera"), service)
     watched = Worker(internet.site("phone").host, watch(service["http"], "camera")).result()
     assert watched.pair == ("host", "host")

@@ -85,3 +85,14 @@ def test_aiortc_through_each_way_of_our_own_relay(internet, start_service, start
         internet.site("phone", Kind.SYMMETRIC).host,
         watch(service["http"], "camera", transport=transport, relay_only=True)).result()
     assert watched.pair[0] == "relay"
+
+
+def test_an_office_that_lets_only_the_web_out(internet, start_service, start_master, open_page):
+    service = start_service("--turn-tls-port", "443", port=80)
+    start_master(internet.site("camera"), service)
+    office = internet.site("office", Kind.SYMMETRIC)
+    office.allow_only_web()
+    page = open_page(office, service)
+    wait_for_frames(page, 25)
+    pair = selected_pair(page)
+    assert (pair["local"], pair["over"]) == ("relay", "tls")
