@@ -6,7 +6,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 build_packages=(libssl-dev pkg-config)
-test_packages=(chromium python3 python3-venv)
+# The second line is for the tests on the real kernel: namespaces, their routers, and a relay that others wrote.
+test_packages=(
+  chromium python3 python3-venv
+  iproute2 nftables conntrack coturn
+)
 needed=("${build_packages[@]}")
 with_tests=false
 case "${1:-}" in
@@ -46,6 +50,11 @@ if [ ${#missing[@]} -gt 0 ]; then
   "${as_root[@]}" apt-get update -qq
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  # Debian starts a TURN server for everybody with the package; the tests start their own, where nobody else is.
+  if [[ " ${missing[*]} " == *" coturn "* ]] && [ -d /run/systemd/system ]; then
+    say "switching off the service that came with coturn"
+    "${as_root[@]}" systemctl disable --now coturn
+  fi
 fi
 
 if $with_tests; then

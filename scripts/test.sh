@@ -19,13 +19,16 @@ step "set-up"
 scripts/setup.sh --tests
 
 step "style"
-swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks Fuzzers
+swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks Fuzzers Tools
 
 step "compile"
 swift build --build-tests
 
 step "unit and simulation tests"
 swift test --skip-build --disable-xctest
+
+step "the link emulator"
+swift test --package-path Tools/LinkEmulator -c release --disable-xctest
 
 if $long; then
   step "the same under AddressSanitizer"
@@ -47,3 +50,10 @@ fi
 
 step "programs and browsers"
 .venv/bin/python -m pytest Tests/EndToEnd -p no:cacheprovider -v --color=no
+
+# Skipped, with the reason, where the machine allows no network namespaces. The limit is ten times what it takes.
+step "programs behind routers"
+network_options=()
+if $long; then network_options+=(--long); fi
+timeout --signal INT 1200 .venv/bin/python -m pytest Tests/Network "${network_options[@]}" \
+  -p no:cacheprovider -v -rs --color=no

@@ -30,9 +30,9 @@ def wait_for(condition, what, seconds=PATIENCE_SECONDS):
 
 
 class Program:
-    """One run of kvs-webrtc with its log in a file."""
+    """One run of kvs-webrtc with its log in a file; `launcher` is what to put before its command line."""
 
-    def __init__(self, folder, name, *arguments, environment=None):
+    def __init__(self, folder, name, *arguments, environment=None, launcher=()):
         self.name = name
         self.log_path = pathlib.Path(folder) / f"{name}.log"
         self.ready_path = pathlib.Path(folder) / f"{name}.ready.json"
@@ -46,7 +46,7 @@ class Program:
         } | (environment or {})
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
-            [BINARY, *arguments, "--ready-file", str(self.ready_path)],
+            [*launcher, BINARY, *arguments, "--ready-file", str(self.ready_path)],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
 
     def ready(self):
