@@ -11,7 +11,7 @@ let package = Package(
   targets: [
     .target(name: "FuzzInput", dependencies: [.product(name: "ICE", package: "swift-kvs-webrtc")])
   ]
-    + ["STUNFuzzer", "TURNFuzzer", "AgentFuzzer"].map { name in
+    + ["STUNFuzzer", "TURNFuzzer", "AgentFuzzer", "MDNSFuzzer"].map { name in
       .executableTarget(
         name: name, dependencies: ["FuzzInput", .product(name: "ICE", package: "swift-kvs-webrtc")])
     }

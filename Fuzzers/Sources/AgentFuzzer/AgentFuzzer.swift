@@ -36,18 +36,21 @@ private struct AgentWorld: ~Copyable {
     let rightCandidate = right.addLocalCandidate(socket: rightSocket, at: now)
     left.setRemoteCredentials(right.localCredentials, at: now)
     right.setRemoteCredentials(left.localCredentials, at: now)
-    left.addRemoteCandidate(rightCandidate, at: now)
-    right.addRemoteCandidate(leftCandidate, at: now)
+    if let rightCandidate { left.addRemoteCandidate(rightCandidate, at: now) }
+    if let leftCandidate { right.addRemoteCandidate(leftCandidate, at: now) }
   }
 
   mutating func step(_ input: inout FuzzInput) {
-    switch input.choice(of: 9) {
+    switch input.choice(of: 12) {
     case 0, 1, 2: deliver(&input, spoilt: false)
     case 3: deliver(&input, spoilt: true)
     case 4: now += .milliseconds(Int64(input.short()))
     case 5: addCandidate(&input)
     case 6: intrude(&input)
     case 7: if input.byte() == 0 { left.removeLocalSocket(id: 1, at: now) }
+    case 8: addPath(&input)
+    case 9: restart(&input)
+    case 10: resolve(&input)
     default: if input.byte() < 4 { left.setRole(input.byte() & 1 == 0 ? .controlling : .controlled) }
     }
     left.handleTimeout(at: now)
@@ -77,6 +80,37 @@ private struct AgentWorld: ~Copyable {
     let line = "candidate:" + String(decoding: input.take(Int(input.byte())), as: UTF8.self)
     guard let candidate = try? ICECandidate(parsing: line) else { return }
     left.addRemoteCandidate(candidate, at: now)
+  }
+
+  /// A relay or a reflexive address of the left side, which the right side hears of.
+  private mutating func addPath(_ input: inout FuzzInput) {
+    let address = fuzzAddress(200 + input.byte() % 8, port: 5000)
+    let candidate: ICECandidate?
+    if input.byte() & 1 == 0 {
+      let relay = LocalSocket(id: 0x8000_0000 + UInt32(input.byte() % 4), address: address)
+      candidate = left.addRelayedCandidate(socket: relay, mapped: nil, over: .udp, at: now)
+    } else {
+      candidate = left.addServerReflexiveCandidate(address, base: leftSocket, at: now)
+    }
+    if let candidate { right.addRemoteCandidate(candidate, at: now) }
+  }
+
+  /// A restart by both sides, or one that is begun and taken back.
+  private mutating func restart(_ input: inout FuzzInput) {
+    let credentials = left.prepareRestart()
+    guard input.byte() & 1 == 0 else { return left.cancelRestart() }
+    let answer = right.prepareRestart()
+    left.restart(remote: answer, at: now)
+    right.restart(remote: credentials, at: now)
+  }
+
+  private mutating func resolve(_ input: inout FuzzInput) {
+    let name = String(decoding: input.take(8), as: UTF8.self) + ".local"
+    let candidate = ICECandidate(
+      foundation: "n", priority: 1000, host: .name(name), port: input.short(), kind: .host)
+    left.addRemoteCandidate(candidate, at: now)
+    let ip = fuzzAddress(2 + input.byte() % 4).ip
+    left.resolved(name: name, to: input.byte() & 1 == 0 ? [ip] : [], at: now)
   }
 
   /// A stranger's bytes; they never make its address a path for data.

@@ -4,17 +4,19 @@ import FuzzInput
 import ICE
 import SansIO
 
-/// Parsers that see a stranger's bytes first: STUN messages, ChannelData, frames of a stream, candidate lines.
+/// Parsers that see a stranger's bytes first: STUN messages, ChannelData, frames of a stream, candidate
+/// lines, servers' URLs.
 ///
 /// The first byte says which. Beyond "does not crash" it checks that what was accepted means the same when it is
 /// written and read again.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   var input = FuzzInput(start, count)
-  switch input.choice(of: 4) {
+  switch input.choice(of: 5) {
   case 0: parseMessage(input.rest())
   case 1: parseStream(&input)
   case 2: parseCandidate(input.rest())
+  case 3: parseURL(input.rest())
   default: parseChannelData(input.rest())
   }
   return 0
@@ -76,4 +78,9 @@ private func parseChannelData(_ bytes: [UInt8]) {
   guard let message = try? ChannelData(parsing: bytes.rawSpan) else { return }
   precondition(ChannelData.isChannelData(bytes.rawSpan), "the first byte of ChannelData")
   precondition(message.payload.byteCount + ChannelData.headerByteCount <= bytes.count, "more than there is")
+}
+
+private func parseURL(_ bytes: [UInt8]) {
+  guard let url = try? ICEServerURL(parsing: String(decoding: bytes, as: UTF8.self)) else { return }
+  precondition(!url.host.isEmpty && url.port != 0, "a URL that leads nowhere")
 }
