@@ -109,7 +109,8 @@ let package = Package(
     .target(
       name: "KVSApplications",
       dependencies: [
-        "SansIO", "WebRTC", "WebRTCCore", "RTP", "SDP", "KinesisVideo", "LocalKinesisVideo", "MediaFiles",
+        "SansIO", "ICE", "WebRTC", "WebRTCCore", "RTP", "SDP", "KinesisVideo", "LocalKinesisVideo",
+        "MediaFiles",
         nio, nioPosix, log,
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -15,14 +15,19 @@ public struct DemoFlags: Sendable {
   var maxViewers: String?
   var metrics: Bool
   var readyFile: String?
+  var relay: RelayFlags
 
   /// Carries flags as they were typed.
-  public init(host: String?, port: String?, maxViewers: String?, metrics: Bool, readyFile: String?) {
+  public init(
+    host: String?, port: String?, maxViewers: String?, metrics: Bool, readyFile: String?,
+    relay: RelayFlags = RelayFlags()
+  ) {
     self.host = host
     self.port = port
     self.maxViewers = maxViewers
     self.metrics = metrics
     self.readyFile = readyFile
+    self.relay = relay
   }
 }
 
@@ -46,6 +51,7 @@ public struct DemoProgram: Program {
     var local = LocalKinesisVideoServer.Configuration()
     local.host = settings.text(.host, flag: flags.host) ?? local.host
     local.port = try settings.number(.port, flag: flags.port, in: 0...65_535, default: local.port)
+    local.relay = try .make(flags.relay, settings)
     viewersMax = try settings.number(.maxViewers, flag: flags.maxViewers, in: 1...1000, default: 10)
     // Viewers beyond the master's limit get as far as the master, which tells them that the camera is full.
     local.signaling.viewersMax = viewersMax + 10
@@ -91,11 +97,11 @@ public struct DemoProgram: Program {
     )
     Console.print(greeting.text)
     guard let readyFile else { return }
-    try ReadyFile.write(
-      [
-        "http": address.httpURL, "page": greeting.page, "region": local.region, "channel": Self.channel,
-        "state": "connected",
-      ], to: readyFile)
+    let entries = [
+      "http": address.httpURL, "page": greeting.page, "region": local.region, "channel": Self.channel,
+      "state": "connected",
+    ]
+    try ReadyFile.write(entries.merging(address.relayEntries) { own, _ in own }, to: readyFile)
   }
 }
 

@@ -129,7 +129,12 @@ public final class LocalKinesisVideoServer: Sendable {
       phase.withLock { $0 = .running(running) }
       logger.info("local Kinesis Video service listens", metadata: ["address": "\(running.address.httpURL)"])
       if let relay = running.address.relay {
-        logger.info("STUN and TURN server listens", metadata: ["addresses": "\(relay)"])
+        logger.info(
+          "STUN and TURN server listens",
+          metadata: [
+            "host": "\(relay.host ?? "all")", "port": "\(relay.port)",
+            "TLS port": "\(relay.tlsPort.map { "\($0)" } ?? "none")",
+          ])
       }
       return running.address
     } catch {

@@ -34,6 +34,30 @@ struct CommonOptions: ParsableArguments {
   var flags: CommonFlags { CommonFlags(config: config, logLevel: logLevel, readyFile: readyFile) }
 }
 
+/// What the commands with a stand-in take for its TURN server.
+struct RelayOptions: ParsableArguments {
+  @Option(help: "The TURN server's port for UDP and TCP; 0 picks a free one. (default: 3478 if it is free)")
+  var turnPort: String?
+
+  @Option(help: "The TURN server's port for TLS; 0 picks a free one. (default: 5349 if it is free)")
+  var turnTlsPort: String?
+
+  @Flag(help: "Have no TURN server.")
+  var noTurn = false
+
+  @Option(help: "The address that relays are bound to. (default: that of --host)")
+  var turnRelayAddress: String?
+
+  @Option(help: "Relay to this network although it is private, 192.168.1.0/24 for example; repeatable.")
+  var allowPeer: [String] = []
+
+  func flags(advertiseAddress: String?) -> RelayFlags {
+    RelayFlags(
+      turnPort: turnPort, turnTLSPort: turnTlsPort, noTURN: noTurn, relayAddress: turnRelayAddress,
+      allowPeers: allowPeer, advertiseAddress: advertiseAddress)
+  }
+}
+
 struct DemoCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "demo", abstract: "Everything at once: a local service, a camera that plays a clip, a page.",
@@ -51,13 +75,19 @@ struct DemoCommand: AsyncParsableCommand {
   @Flag(help: "Print the durations of each connection's steps when it ends.")
   var metrics = false
 
+  @Option(help: "Tell others this address instead of the host's own, behind a NAT that forwards to it.")
+  var advertiseAddress: String?
+
+  @OptionGroup var relay: RelayOptions
+
   @OptionGroup var common: CommonOptions
 
   func run() async throws {
     await ProgramRunner.run(flags: common.flags) { settings, logger in
       try await DemoProgram(
         flags: DemoFlags(
-          host: host, port: port, maxViewers: maxViewers, metrics: metrics, readyFile: common.readyFile),
+          host: host, port: port, maxViewers: maxViewers, metrics: metrics, readyFile: common.readyFile,
+          relay: relay.flags(advertiseAddress: advertiseAddress)),
         settings: settings, logger: logger)
     }
   }
@@ -86,6 +116,11 @@ struct LocalCommand: AsyncParsableCommand {
   @Option(help: "The secret key that it accepts. (default: local-secret)")
   var secretKey: String?
 
+  @Option(help: "Tell others this address instead of the host's own, behind a NAT that forwards to it.")
+  var advertiseAddress: String?
+
+  @OptionGroup var relay: RelayOptions
+
   @OptionGroup var common: CommonOptions
 
   func run() async throws {
@@ -93,7 +128,8 @@ struct LocalCommand: AsyncParsableCommand {
       try await LocalProgram(
         flags: LocalFlags(
           host: host, port: port, dataDirectory: dataDir, region: region, accessKey: accessKey,
-          secretKey: secretKey, readyFile: common.readyFile),
+          secretKey: secretKey, readyFile: common.readyFile,
+          relay: relay.flags(advertiseAddress: advertiseAddress)),
         settings: settings, logger: logger)
     }
   }

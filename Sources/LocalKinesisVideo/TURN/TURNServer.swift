@@ -22,7 +22,7 @@ public final class TURNServer: Sendable {
     public var tlsPort = 5349
     /// Whether another port is taken when one is in use: another TURN server may have the well-known ones.
     public var mayUseOtherPorts = false
-    /// Whether there are relays and ports for TLS: what TLS needs is given, or there is none.
+    /// Certificate and key for TLS; without them there is no port for it.
     public var tlsContext: NIOSSLContext?
     /// The addresses that relay sockets are bound to, at most one of a family; by default the one listened on, or
     /// the first one that other hosts can reach.
@@ -89,10 +89,8 @@ public final class TURNServer: Sendable {
     try await loop.submit { [state] in state.value.allocationCount }.get()
   }
 
-  /// How many TCP and TLS connections there are.
-  func connectionCount() async throws -> Int {
-    try await loop.submit { [state] in state.value.connectionCount }.get()
-  }
+  /// Closes idle connections now; for tests.
+  func sweep() async throws { try await loop.submit { [state] in state.value.sweep() }.get() }
 
   /// What was not acted upon, by cause.
   public func drops() async throws -> DropCounters<TURNServerDropCause> {

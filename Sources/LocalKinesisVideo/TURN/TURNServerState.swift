@@ -17,9 +17,9 @@ final class TURNServerState {
     /// How long a connection without an allocation may go without a whole frame: two keepalives of a client that
     /// only asks for its address.
     var idleTimeout = TimeDelta.seconds(60)
-
     /// Between two looks at idle connections and counters.
-    static let sweepInterval = TimeAmount.seconds(5)
+    var sweepInterval = TimeDelta.seconds(5)
+
     /// A port for clients that could not be opened again is tried after this time.
     static let reopenTime = TimeAmount.seconds(1)
     /// Bytes that wait for a slow reader before frames to it are dropped: half a second of a good video.
@@ -77,8 +77,6 @@ final class TURNServerState {
 
   /// How many allocations there are.
   var allocationCount: Int { core.allocationCount }
-  /// How many TCP and TLS connections there are.
-  var connectionCount: Int { channels.count }
   /// What the core did not act upon.
   var drops: DropCounters<TURNServerDropCause> { core.drops }
 
@@ -101,7 +99,7 @@ final class TURNServerState {
 
   /// Looks after connections from now on, now and then.
   func start() {
-    sweeper = loop.assumeIsolated().scheduleTask(in: Limits.sweepInterval) {
+    sweeper = loop.assumeIsolated().scheduleTask(in: .nanoseconds(limits.sweepInterval.nanoseconds)) {
       self.sweep()
       self.start()
     }
@@ -154,7 +152,8 @@ final class TURNServerState {
     settle()
   }
 
-  private func sweep() {
+  /// Closes connections that bring nothing and have nothing.
+  func sweep() {
     let deadline = now - limits.idleTimeout
     for stream in streams.values where stream.lastFrameAt < deadline && !core.hasAllocation(on: stream.route)
     {
