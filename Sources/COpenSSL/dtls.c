@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/srtp.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,9 @@ enum {
 
 struct co_dtls {
   SSL *ssl;
+  co_identity identity;
+  /// For CO_IDENTITY_CHAIN: whose certificate it has to be is set.
+  int has_host;
   co_dtls_state state;
   co_dtls_failure_kind failure;
   const char *reason;
@@ -127,6 +131,7 @@ co_dtls *co_dtls_new(
   co_dtls *dtls = calloc(1, sizeof *dtls);
   if (dtls == NULL) return NULL;
   dtls->reason = "";
+  dtls->identity = context->identity;
   dtls->first_timeout_microseconds = first_timeout_microseconds;
   message_queue_init(&dtls->output, OUTPUT_BYTES_MAX);
   message_queue_init(&dtls->messages, MESSAGE_BYTES_MAX);
@@ -206,6 +211,19 @@ int co_dtls_verify(X509_STORE_CTX *store, void *argument) {
   return 1;
 }
 
+/// A host name is also sent as SNI; an address must not be (RFC 6066 section 3).
+int co_dtls_expect_host(co_dtls *dtls, const char *host) {
+  X509_VERIFY_PARAM *parameters = SSL_get0_param(dtls->ssl);
+  // The subject's common name is no host name (RFC 9525 section 2), and "w*.example.com" no wildcard (section 6.3).
+  X509_VERIFY_PARAM_set_hostflags(
+      parameters, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+  int is_address = X509_VERIFY_PARAM_set1_ip_asc(parameters, host) == 1;
+  dtls->has_host = host[0] != 0 && (is_address || (X509_VERIFY_PARAM_set1_host(parameters, host, 0) == 1 &&
+                                                   SSL_set_tlsext_host_name(dtls->ssl, host) == 1));
+  ERR_clear_error();
+  return dtls->has_host;
+}
+
 // MARK: progress
 
 static void fail(co_dtls *dtls, co_dtls_failure_kind kind, const char *reason) {
@@ -220,12 +238,32 @@ static void fail_by_error_queue(co_dtls *dtls) {
   const char *reason = error == 0 ? "malformed message" : ERR_reason_error_string(error);
   int is_empty_certificate = ERR_GET_LIB(error) == ERR_LIB_SSL &&
                              ERR_GET_REASON(error) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE;
-  fail(dtls, is_empty_certificate ? CO_FAILURE_NO_PEER_CERTIFICATE : CO_FAILURE_PROTOCOL, reason);
+  int is_refused_chain = dtls->identity == CO_IDENTITY_CHAIN && ERR_GET_LIB(error) == ERR_LIB_SSL &&
+                         ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+  if (is_refused_chain) {
+    fail(dtls, CO_FAILURE_CERTIFICATE, X509_verify_cert_error_string(SSL_get_verify_result(dtls->ssl)));
+  } else {
+    fail(dtls, is_empty_certificate ? CO_FAILURE_NO_PEER_CERTIFICATE : CO_FAILURE_PROTOCOL, reason);
+  }
 }
 
 static int wants_more(co_dtls *dtls, int result) {
   int error = SSL_get_error(dtls->ssl, result);
   return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
+}
+
+/// The settings and the verify callback enforce all of this already; nothing may depend on that alone.
+static void check_peer(co_dtls *dtls) {
+  if (dtls->identity == CO_IDENTITY_ANYBODY) return;
+  if (SSL_get0_peer_certificate(dtls->ssl) == NULL) return fail(dtls, CO_FAILURE_NO_PEER_CERTIFICATE, NULL);
+  if (dtls->identity == CO_IDENTITY_CHAIN) {
+    if (!dtls->has_host) return fail(dtls, CO_FAILURE_CERTIFICATE, "no host name to verify");
+    long result = SSL_get_verify_result(dtls->ssl);
+    if (result != X509_V_OK) fail(dtls, CO_FAILURE_CERTIFICATE, X509_verify_cert_error_string(result));
+    return;
+  }
+  if (!dtls->is_verified || SSL_session_reused(dtls->ssl)) return fail(dtls, CO_FAILURE_FINGERPRINT, NULL);
+  if (co_dtls_srtp_profile(dtls) == 0) fail(dtls, CO_FAILURE_NO_SRTP_PROFILE, NULL);
 }
 
 static void shake_hands(co_dtls *dtls) {
@@ -234,11 +272,8 @@ static void shake_hands(co_dtls *dtls) {
     if (!wants_more(dtls, result)) fail_by_error_queue(dtls);
     return;
   }
-  // The settings and the verify callback enforce all of this already; nothing may depend on that alone.
-  if (SSL_get0_peer_certificate(dtls->ssl) == NULL) return fail(dtls, CO_FAILURE_NO_PEER_CERTIFICATE, NULL);
-  if (!dtls->is_verified || SSL_session_reused(dtls->ssl)) return fail(dtls, CO_FAILURE_FINGERPRINT, NULL);
-  if (co_dtls_srtp_profile(dtls) == 0) return fail(dtls, CO_FAILURE_NO_SRTP_PROFILE, NULL);
-  dtls->state = CO_DTLS_CONNECTED;
+  check_peer(dtls);
+  if (dtls->state == CO_DTLS_HANDSHAKING) dtls->state = CO_DTLS_CONNECTED;
 }
 
 /// Empties OpenSSL of application data. Also answers a repeated last flight, which heals its loss.

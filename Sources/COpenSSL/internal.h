@@ -16,8 +16,19 @@ typedef struct {
   OSSL_PROVIDER *algorithms;
 } co_simulation;
 
+/// How an association knows its peer.
+typedef enum {
+  /// By the digest of its certificate: WebRTC. It has to agree on an SRTP profile too.
+  CO_IDENTITY_DIGEST,
+  /// By a chain to a trusted authority and the host's name: a client of a server.
+  CO_IDENTITY_CHAIN,
+  /// Not at all: a server in tests.
+  CO_IDENTITY_ANYBODY,
+} co_identity;
+
 struct co_context {
   SSL_CTX *ssl;
+  co_identity identity;
   co_simulation simulation;
 };
 

@@ -97,12 +97,10 @@ public struct DTLSTransport: ~Copyable, Sendable {
 
   /// How long a handshake may take. Lost consent ends a dead connection about as fast (RFC 7675 §5.1).
   public static let handshakeDurationMax = TimeDelta.seconds(30)
-  /// The shortest first timeout; OpenSSL takes less than 15 ms of remaining time for none.
-  public static let initialTimeoutMin = TimeDelta.milliseconds(50)
+  /// The shortest first timeout.
+  public static let initialTimeoutMin = Association.initialTimeoutMin
   /// The longest first timeout, RFC 6347's own.
-  public static let initialTimeoutMax = TimeDelta.seconds(1)
-  /// Bytes that a datagram's length field can hold.
-  private static let receivedDatagramByteCountMax = 65_535
+  public static let initialTimeoutMax = Association.initialTimeoutMax
 
   private let association: Association
   private let role: DTLSRole
@@ -139,11 +137,9 @@ public struct DTLSTransport: ~Copyable, Sendable {
     remoteFingerprints: [CertificateFingerprint], initialTimeout: TimeDelta,
     maximumDatagramByteCount: Int = 1200
   ) throws(DTLSError) {
-    precondition(maximumDatagramByteCount >= 256, "OpenSSL needs datagrams of 256 bytes")
-    let timeout = min(max(initialTimeout, Self.initialTimeoutMin), Self.initialTimeoutMax)
     association = try Association(
-      context: context, certificate: certificate, role: role,
-      maximumDatagramByteCount: min(maximumDatagramByteCount, 16_384), initialTimeout: timeout)
+      context: context, contextHandle: context.handle, certificate: certificate, role: role,
+      maximumDatagramByteCount: maximumDatagramByteCount, initialTimeout: initialTimeout)
     self.role = role
     let decisive = CertificateFingerprint.decisive(among: remoteFingerprints)
     hasFingerprint = !decisive.isEmpty
@@ -153,8 +149,9 @@ public struct DTLSTransport: ~Copyable, Sendable {
   /// What was dropped so far.
   public var drops: DropCounters<DTLSDropCause> {
     var drops = ownDrops
-    drops[.outputQueueFull] = co_dtls_dropped_output(association.handle)
-    drops[.applicationDataQueueFull] = co_dtls_dropped_messages(association.handle)
+    let queues = association.drops
+    drops[.outputQueueFull] = queues[.outputQueueFull]
+    drops[.applicationDataQueueFull] = queues[.applicationDataQueueFull]
     return drops
   }
 
@@ -174,17 +171,13 @@ public struct DTLSTransport: ~Copyable, Sendable {
 
   /// Takes a datagram of the peer's. Whatever it holds, it does no harm beyond failing this association.
   public mutating func receive(_ datagram: RawSpan, at now: Instant) {
-    guard let first = datagram.byte(at: 0), (20...63).contains(first) else { return drop(.notDTLS) }
-    guard datagram.byteCount <= Self.receivedDatagramByteCountMax else { return drop(.datagramTooLong) }
+    if let cause = Association.refusal(of: datagram) { return drop(cause) }
     switch state {
     case .new: return drop(.notStarted)
     case .ended: return drop(.ended)
     case .handshaking, .connected: break
     }
-    let result = datagram.withUnsafeBytes { bytes in
-      co_dtls_receive(association.handle, bytes.baseAddress, bytes.count, now.nanoseconds)
-    }
-    follow(result, at: now)
+    follow(association.receive(datagram, at: now), at: now)
   }
 
   /// Repeats a flight or gives up, whichever is due.
@@ -204,11 +197,7 @@ public struct DTLSTransport: ~Copyable, Sendable {
   /// Throws ``DTLSError/notConnected``, ``DTLSError/messageTooLong`` or ``DTLSError/encryptionFailed``.
   public mutating func send(_ applicationData: RawSpan, at now: Instant) throws(DTLSError) {
     guard case .connected = state else { throw .notConnected }
-    guard applicationData.byteCount <= maximumApplicationDataByteCount else { throw .messageTooLong }
-    let result = applicationData.withUnsafeBytes { bytes in
-      co_dtls_write(association.handle, bytes.baseAddress, bytes.count, now.nanoseconds)
-    }
-    guard result == 1 else { throw .encryptionFailed }
+    try association.send(applicationData, at: now)
   }
 
   /// Says goodbye if connected and takes nothing more; send what waits in the output.
@@ -223,47 +212,27 @@ public struct DTLSTransport: ~Copyable, Sendable {
   /// The most bytes of application data that fit a datagram; 0 before the connection stands.
   public var maximumApplicationDataByteCount: Int {
     guard case .connected = state else { return 0 }
-    return co_dtls_message_bytes_max(association.handle)
+    return association.messageByteCountMax
   }
 
   /// Writes the next datagram for the peer and returns true, or returns false when there is none.
   ///
   /// `output` needs room for the transport's `maximumDatagramByteCount`.
   public mutating func pollTransmit(into output: inout OutputRawSpan, at now: Instant) -> Bool {
-    let count = co_dtls_output_bytes(association.handle)
-    guard count > 0 else { return false }
-    precondition(output.freeCapacity >= count, "lent memory is shorter than a datagram")
-    let handle = association.handle
-    output.withUnsafeMutableBytes { memory, initializedCount in
-      let free = UnsafeMutableRawBufferPointer(rebasing: memory[initializedCount...])
-      co_dtls_take_output(handle, free.assumingMemoryBound(to: UInt8.self).baseAddress)
-      initializedCount += count
-    }
-    return true
+    association.takeDatagram(into: &output)
   }
 
   /// Takes the oldest event.
   public mutating func pollEvent() -> Event? { events.popFirst() }
 
   /// The length of the message that ``pollApplicationData(into:)`` would write, `nil` when there is none.
-  public var nextApplicationDataByteCount: Int? {
-    let count = co_dtls_readable_bytes(association.handle)
-    return count >= 0 ? Int(count) : nil
-  }
+  public var nextApplicationDataByteCount: Int? { association.nextMessageByteCount }
 
   /// Writes the next received message of application data and returns true, or returns false when there is none.
   ///
   /// `output` needs room for ``nextApplicationDataByteCount`` bytes, at most 16,384.
   public mutating func pollApplicationData(into output: inout OutputRawSpan) -> Bool {
-    guard let count = nextApplicationDataByteCount else { return false }
-    precondition(output.freeCapacity >= count, "lent memory is shorter than a message")
-    let handle = association.handle
-    output.withUnsafeMutableBytes { memory, initializedCount in
-      let free = UnsafeMutableRawBufferPointer(rebasing: memory[initializedCount...])
-      co_dtls_read(handle, free.assumingMemoryBound(to: UInt8.self).baseAddress)
-      initializedCount += count
-    }
-    return true
+    association.takeMessage(into: &output)
   }
 
   /// Asks the peer for a new handshake: how tests play a peer that does.
@@ -284,8 +253,7 @@ public struct DTLSTransport: ~Copyable, Sendable {
     case (.handshaking, CO_DTLS_FAILED), (.connected, CO_DTLS_FAILED): fail(association.failure)
     default: break
     }
-    let timeout = co_dtls_timeout(association.handle, now.nanoseconds)
-    timers[.retransmission] = timeout >= 0 ? now + TimeDelta(nanoseconds: timeout) : nil
+    timers[.retransmission] = association.deadline(at: now)
   }
 
   private mutating func connect(at now: Instant) {

@@ -23,17 +23,17 @@ struct BurstRing {
   /// Starts over at the first buffer; call it after a flush.
   mutating func rewind() { next = 0 }
 
-  /// Lends the next buffer and returns it when `body` wrote something.
-  mutating func fill(_ body: (inout OutputRawSpan) -> Transmit?) -> (ByteBuffer, Transmit)? {
+  /// Lends the next buffer and returns it, with what `body` returned, when `body` wrote something.
+  mutating func fill<Result>(_ body: (inout OutputRawSpan) -> Result?) -> (ByteBuffer, Result)? {
     if next == Self.burstsMax { next = 0 }
     if next == buffers.count { buffers.append(allocator.buffer(capacity: Self.burstByteCount)) }
     buffers[next].clear(minimumCapacity: Self.burstByteCount)
-    var transmit: Transmit?
+    var result: Result?
     buffers[next].writeWithOutputRawSpan(minimumWritableBytes: Self.burstByteCount) { out in
-      transmit = body(&out)
+      result = body(&out)
     }
-    guard let transmit, buffers[next].readableBytes > 0 else { return nil }
+    guard let result, buffers[next].readableBytes > 0 else { return nil }
     defer { next += 1 }
-    return (buffers[next], transmit)
+    return (buffers[next], result)
   }
 }

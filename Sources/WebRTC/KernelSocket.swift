@@ -49,6 +49,21 @@ final class KernelSocket {
 
   deinit { close(descriptor) }
 
+  /// The address that the kernel sends from to reach a destination. Nothing is sent.
+  static func sourceAddress(toward remote: TransportAddress) throws(NetworkError) -> IPAddress {
+    func failure(_ operation: String) -> NetworkError {
+      .socket(operation: operation, address: remote.description, code: errno)
+    }
+    let family = remote.ip.family == .ipv4 ? AF_INET : AF_INET6
+    let probe = socket(family, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+    guard probe >= 0 else { throw failure("socket") }
+    defer { close(probe) }
+    // Connecting a datagram socket looks up the route, and no more.
+    guard remote.withSocketAddress({ connect(probe, $0, $1) }) == 0 else { throw failure("connect") }
+    guard let local = localAddress(of: probe), !local.ip.isUnspecified else { throw failure("getsockname") }
+    return local.ip
+  }
+
   /// Another descriptor of the same socket, owned by the caller.
   func duplicate() throws(NetworkError) -> CInt {
     let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)

@@ -24,25 +24,33 @@ extension IPAddress {
   }
 }
 
+// The structures are read and written by their layout (the kernel's, netinet/in.h) and not by their members: to
+// which C module those belong depends on what else of SwiftNIO is imported, and the compiler asks for it by name.
 extension TransportAddress {
+  private static let (portOffset, ipv4Offset, ipv6Offset, scopeOffset) = (2, 4, 8, 24)
+
   /// The address in C's form.
   init(_ address: sockaddr_in) {
-    self.init(
-      ip: IPAddress(ipv4: UInt32(bigEndian: address.sin_addr.s_addr)),
-      port: UInt16(bigEndian: address.sin_port))
+    self = withUnsafeBytes(of: address) { bytes in
+      let bits = bytes.loadUnaligned(fromByteOffset: Self.ipv4Offset, as: UInt32.self)
+      let port = bytes.loadUnaligned(fromByteOffset: Self.portOffset, as: UInt16.self)
+      return Self(ip: IPAddress(ipv4: UInt32(bigEndian: bits)), port: UInt16(bigEndian: port))
+    }
   }
 
   /// The address in C's form; the scope is kept for link-local addresses only (RFC 4007).
   init(_ address: sockaddr_in6) {
-    let (high, low) = withUnsafeBytes(of: address.sin6_addr) { bytes in
-      (
-        UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)),
-        UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-      )
+    self = withUnsafeBytes(of: address) { bytes in
+      func load<Word: FixedWidthInteger & BitwiseCopyable>(_ type: Word.Type, at offset: Int) -> Word {
+        bytes.loadUnaligned(fromByteOffset: offset, as: type)
+      }
+      let high = UInt64(bigEndian: load(UInt64.self, at: Self.ipv6Offset))
+      let low = UInt64(bigEndian: load(UInt64.self, at: Self.ipv6Offset + 8))
+      let scopeID = high >> 54 == 0x3fa ? load(UInt32.self, at: Self.scopeOffset) : 0
+      return Self(
+        ip: IPAddress(ipv6High: high, low: low, scopeID: scopeID),
+        port: UInt16(bigEndian: load(UInt16.self, at: Self.portOffset)))
     }
-    let scopeID = high >> 54 == 0x3fa ? address.sin6_scope_id : 0
-    self.init(
-      ip: IPAddress(ipv6High: high, low: low, scopeID: scopeID), port: UInt16(bigEndian: address.sin6_port))
   }
 
   /// The address of a received datagram; `nil` for families that we do not speak.
@@ -72,22 +80,31 @@ extension TransportAddress {
   }
 
   private var ipv4SocketAddress: sockaddr_in {
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = port.bigEndian
-    address.sin_addr.s_addr = ip.ipv4Bits.bigEndian
-    return address
+    Self.make(sockaddr_in.self, family: AF_INET, port: port) { bytes in
+      bytes.storeBytes(of: ip.ipv4Bits.bigEndian, toByteOffset: Self.ipv4Offset, as: UInt32.self)
+    }
   }
 
   private var ipv6SocketAddress: sockaddr_in6 {
-    var address = sockaddr_in6()
-    address.sin6_family = sa_family_t(AF_INET6)
-    address.sin6_port = port.bigEndian
-    address.sin6_scope_id = ip.scopeID
-    withUnsafeMutableBytes(of: &address.sin6_addr) { bytes in
-      bytes.storeBytes(of: ip.high.bigEndian, as: UInt64.self)
-      bytes.storeBytes(of: ip.low.bigEndian, toByteOffset: 8, as: UInt64.self)
+    Self.make(sockaddr_in6.self, family: AF_INET6, port: port) { bytes in
+      bytes.storeBytes(of: ip.high.bigEndian, toByteOffset: Self.ipv6Offset, as: UInt64.self)
+      bytes.storeBytes(of: ip.low.bigEndian, toByteOffset: Self.ipv6Offset + 8, as: UInt64.self)
+      bytes.storeBytes(of: ip.scopeID, toByteOffset: Self.scopeOffset, as: UInt32.self)
     }
-    return address
+  }
+
+  /// A structure with family and port in it, all else 0 but what `fill` writes.
+  private static func make<Address>(
+    _ type: Address.Type, family: CInt, port: UInt16, _ fill: (UnsafeMutableRawBufferPointer) -> Void
+  ) -> Address {
+    withUnsafeTemporaryAllocation(
+      byteCount: MemoryLayout<Address>.size, alignment: MemoryLayout<Address>.alignment
+    ) { bytes in
+      _ = bytes.initializeMemory(as: UInt8.self, repeating: 0)
+      bytes.storeBytes(of: sa_family_t(family), as: sa_family_t.self)
+      bytes.storeBytes(of: port.bigEndian, toByteOffset: portOffset, as: UInt16.self)
+      fill(bytes)
+      return bytes.load(as: type)
+    }
   }
 }

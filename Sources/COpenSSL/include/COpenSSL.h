@@ -27,6 +27,15 @@ co_context *co_context_new(const char *srtp_profiles);
 /// Makes a context with a library context of its own whose random numbers all follow from `seed`. Never for production.
 co_context *co_context_new_simulated(const char *srtp_profiles, uint64_t seed);
 
+/// Makes a context for clients of servers that an authority vouches for: no SRTP, no certificate of ours, every server's
+/// chain and name are verified (see co_dtls_expect_host). Trusted are the certificates in the PEM file `file`, or in the
+/// PEM text `pem`; with NULL for both those that the system trusts. NULL if there are none.
+co_context *co_context_new_trusting(const char *file, const uint8_t *pem, size_t pem_bytes);
+
+/// Makes a context for tests that plays such a server: it shows the chain of a PEM text and asks for no certificate.
+co_context *co_context_new_serving_for_test(
+    const uint8_t *chain, size_t chain_bytes, const uint8_t *key, size_t key_bytes);
+
 void co_context_free(co_context *context);
 
 // MARK: certificate
@@ -55,7 +64,7 @@ typedef struct co_dtls co_dtls;
 
 typedef enum {
   CO_DTLS_HANDSHAKING,
-  /// The handshake is complete, the peer's certificate matched, an SRTP profile is chosen.
+  /// The handshake is complete, the peer is who it should be, an SRTP profile is chosen where one is wanted.
   CO_DTLS_CONNECTED,
   /// For good; see co_dtls_failure.
   CO_DTLS_FAILED,
@@ -68,6 +77,8 @@ typedef enum {
   CO_FAILURE_FINGERPRINT,
   CO_FAILURE_NO_PEER_CERTIFICATE,
   CO_FAILURE_NO_SRTP_PROFILE,
+  /// The server's chain or name did not verify; co_dtls_failure_reason says why.
+  CO_FAILURE_CERTIFICATE,
   /// OpenSSL gave up; co_dtls_failure_reason says why.
   CO_FAILURE_PROTOCOL,
 } co_dtls_failure_kind;
@@ -81,6 +92,10 @@ void co_dtls_free(co_dtls *dtls);
 
 /// The peer's certificate has to match one of the digests given by calls of this function; all are of one hash.
 int co_dtls_accept_digest(co_dtls *dtls, int hash, const uint8_t *digest, size_t digest_bytes);
+
+/// Names the server, which its certificate then has to be for: a host name, or an address as text. Without it no handshake
+/// of a trusting context succeeds.
+int co_dtls_expect_host(co_dtls *dtls, const char *host);
 
 /// Sends the client's first flight. `now` is in nanoseconds, here and below.
 co_dtls_state co_dtls_start(co_dtls *dtls, int64_t now);

@@ -23,7 +23,7 @@ public struct TURNCredentials: Sendable {
   static func password(for username: String, secret: Secret<[UInt8]>) -> Secret<String> {
     let code = HMAC<SHA256>.authenticationCode(
       for: Array(username.utf8), using: SymmetricKey(data: secret.unredacted))
-    return Secret(base64(Array(code)))
+    return Secret(Base64.text(of: Array(code)))
   }
 
   /// The two parts of a user name, or `nil` where it has another form.
@@ -32,21 +32,6 @@ public struct TURNCredentials: Sendable {
       username.first != "+"
     else { return nil }
     return (expiry, String(username[username.index(after: colon)...]))
-  }
-
-  /// RFC 4648 §4.
-  private static func base64(_ bytes: [UInt8]) -> String {
-    let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-    var result: [UInt8] = []
-    for start in stride(from: 0, to: bytes.count, by: 3) {
-      let group = bytes[start..<min(start + 3, bytes.count)]
-      let bits = group.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } << (8 * UInt32(3 - group.count))
-      for place in 0..<4 {
-        let digit = alphabet[Int(bits >> (18 - 6 * UInt32(place)) & 63)]
-        result.append(place <= group.count ? digit : 0x3d)
-      }
-    }
-    return String(decoding: result, as: UTF8.self)
   }
 }
 

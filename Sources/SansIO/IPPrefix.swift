@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import SansIO
-
 /// A range of IP addresses that share their first bits: `192.0.2.0/24`, `2001:db8::/32`.
 public struct IPPrefix: Hashable, Sendable, LosslessStringConvertible {
   /// An address of the range, its other bits being 0.
