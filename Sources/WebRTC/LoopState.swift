@@ -22,10 +22,8 @@ final class LoopState {
 
   let eventLoop: any EventLoop
   private let logger: Logger
-  /// By number; the first ones are shared, those of single connections come and go.
-  private(set) var sockets: [UDPSocket?] = []
-  private var sharedSocketCount = 0
-  private var socketOptions = SocketOptions()
+  /// The UDP sockets of the host's addresses.
+  private(set) lazy var hostSockets = HostSockets(eventLoop: eventLoop, delegate: self)
   private var peers: [PeerDriver?] = []
   private var freeNumbers: [Int] = []
   private var table = SocketTable()
@@ -41,10 +39,6 @@ final class LoopState {
   private(set) var drops = DropCounters<NetworkDropCause>()
   private(set) var datagramsReceived: UInt64 = 0
   private(set) var burstsSent: UInt64 = 0
-  /// Rebuilds of sockets that are gone.
-  private var channelRebuilds = 0
-  /// How often any socket's channel was made again.
-  var rebuildCount: Int { sockets.reduce(channelRebuilds) { $0 + ($1?.rebuildCount ?? 0) } }
 
   /// Makes an empty loop; `peerLeft` is called whenever a connection has left.
   init(eventLoop: any EventLoop, logger: Logger, peerLeft: @escaping () -> Void) {
@@ -53,52 +47,7 @@ final class LoopState {
     self.peerLeft = peerLeft
   }
 
-  // MARK: Sockets and connections
-
-  /// How sockets are made.
-  struct SocketOptions: Sendable {
-    /// Addresses that are never sent to.
-    var forbidden: Set<IPAddress> = []
-    var sendsOffloaded = true
-    var kernelBufferByteCount = 0
-  }
-
-  /// Takes the kernel's sockets into the loop, shared by all connections that want no sockets of their own.
-  func open(_ kernelSockets: [KernelSocket], options: SocketOptions) {
-    socketOptions = options
-    for kernel in kernelSockets { _ = open(kernel) }
-    sharedSocketCount = sockets.count
-  }
-
-  private func open(_ kernel: KernelSocket) -> UDPSocket {
-    let number = sockets.firstIndex { $0 == nil } ?? sockets.count
-    let socket = UDPSocket(
-      id: UInt32(number), kernel: kernel, eventLoop: eventLoop, forbidden: socketOptions.forbidden,
-      sendsOffloaded: socketOptions.sendsOffloaded, delegate: self)
-    if number == sockets.count { sockets.append(socket) } else { sockets[number] = socket }
-    socket.open()
-    return socket
-  }
-
-  /// Opens sockets for one connection alone, on the addresses of the shared ones.
-  private func openOwnSockets() -> [UDPSocket] {
-    sockets.prefix(sharedSocketCount).compactMap { shared -> UDPSocket? in
-      guard let ip = shared?.local.address.ip,
-        let kernel = try? KernelSocket(
-          binding: ip, port: 0, bufferByteCount: socketOptions.kernelBufferByteCount)
-      else { return nil }
-      return open(kernel)
-    }
-  }
-
-  private func close(_ ownSockets: [UDPSocket]) {
-    for socket in ownSockets {
-      socket.flush()
-      channelRebuilds += socket.rebuildCount
-      socket.shutdown()
-      sockets[Int(socket.local.id)] = nil
-    }
-  }
+  // MARK: Connections
 
   /// Takes in a connection: it gets the loop's sockets as candidates and datagrams from here on.
   func add(_ peer: PeerDriver, at now: Instant) {
@@ -115,9 +64,8 @@ final class LoopState {
     if number == peers.count { peers.append(nil) }
     peers[number] = peer
     peer.number = number
-    if !peer.sharesSockets { peer.ownSockets = openOwnSockets() }
-    let candidates =
-      peer.sharesSockets ? sockets.prefix(sharedSocketCount).compactMap { $0 } : peer.ownSockets
+    if !peer.sharesSockets { peer.ownSockets = hostSockets.openOwn() }
+    let candidates = peer.sharesSockets ? hostSockets.shared : peer.ownSockets
     for socket in candidates { peer.core.addLocalSocket(socket.local, at: now) }
     peer.core.setEndOfLocalCandidates(at: now)
     markDirty(peer)
@@ -129,7 +77,7 @@ final class LoopState {
     guard peer.number >= 0 else { return }
     table.remove(peer: peer.number)
     deadlines.set(nil, for: peer.number)
-    close(peer.ownSockets)
+    hostSockets.close(peer.ownSockets)
     peer.ownSockets = []
     peers[peer.number] = nil
     freeNumbers.append(peer.number)
@@ -143,9 +91,7 @@ final class LoopState {
     let now = NetworkClock.now
     for peer in peers { peer?.close(in: self, at: now) }
     flush()
-    channelRebuilds = rebuildCount
-    for socket in sockets { socket?.shutdown() }
-    sockets = []
+    hostSockets.closeAll()
     timer?.task.cancel()
     timer = nil
     dirty = []
@@ -213,15 +159,14 @@ final class LoopState {
     if ring.isExhausted { flush() }
     let filled = ring.fill { out in peer.core.pollTransmit(into: &out, at: now) }
     guard let (buffer, transmit) = filled else { return false }
-    let socketID = Int(transmit.route.socket.id)
-    guard socketID < sockets.count, let socket = sockets[socketID] else { return true }
+    guard let socket = hostSockets[transmit.route.socket.id] else { return true }
     burstsSent += 1
     socket.send(buffer, as: transmit, at: now)
     return true
   }
 
   private func flush() {
-    for socket in sockets { socket?.flush() }
+    hostSockets.flush()
     ring.rewind()
   }
 

@@ -112,14 +112,14 @@ public final class NetworkLoop: Sendable {
     self.state = confined
     certificates = CertificatePool(context: dtls)
     localAddresses = kernelSockets.map(\.address)
-    let options = LoopState.SocketOptions(
+    let options = HostSockets.Options(
       forbidden: Set(interfaces.compactMap(\.broadcastAddress)),
       sendsOffloaded: configuration.usesSegmentationOffload,
       kernelBufferByteCount: configuration.kernelBufferByteCount)
     let opening = KernelSockets(sockets: kernelSockets)
     await withCheckedContinuation { continuation in
       eventLoop.execute {
-        confined.value.open(opening.sockets, options: options)
+        confined.value.hostSockets.openShared(opening.sockets, options: options)
         continuation.resume()
       }
     }
@@ -143,7 +143,7 @@ public final class NetworkLoop: Sendable {
     return await run { state, _ in
       Statistics(
         datagramsReceived: state.datagramsReceived, burstsSent: state.burstsSent, drops: state.drops,
-        channelRebuilds: state.rebuildCount, connectionCount: connectionCount)
+        channelRebuilds: state.hostSockets.rebuildCount, connectionCount: connectionCount)
     }
   }
 
