@@ -109,6 +109,7 @@ public actor MasterApplication {
       hasConnected = true
       try onConnected()
     case .offer(let sdp, let clientID): await receive(offer: sdp, from: clientID, context, in: &group)
+    case .answer(let sdp, let clientID?): await slots.session(of: clientID)?.accept(answer: sdp)
     case .iceCandidate(let candidate, let clientID?): await receive(candidate, from: clientID)
     case .stepTimed(let step, let duration): note(step, duration)
     // The signaling client logs what happens to its connection.
@@ -134,6 +135,14 @@ public actor MasterApplication {
   ) async {
     let arrival = NetworkClock.now
     slots.release(where: \.isOver)
+    if let standing = slots.session(of: clientID), standing.isContinued(by: offer) {
+      await renegotiate(standing, offer: offer, context)
+      return
+    }
+    // Whoever may come back keeps the place only as long as nobody else wants it.
+    if slots.isFull {
+      for lost in slots.release(where: \.hasFailed) { await lost.connection.close() }
+    }
     switch slots.offer(from: clientID) {
     case .refuse(let isNews):
       if isNews {
@@ -148,13 +157,30 @@ public actor MasterApplication {
         let session = ViewerSession(
           clientID: clientID,
           connection: try PeerConnection(
-            configuration: PeerConnectionConfiguration(acceptsUnsolicitedMedia: false), on: context.loop),
+            configuration: Self.connectionConfiguration, on: context.loop),
           publisher: context.publisher, metrics: sessionMetrics, offerArrival: arrival, logger: logger)
         slots.occupy(clientID, with: session)
         group.addTask { await self.serve(session, offer: offer, early: early, context) }
       } catch {
         logger.error("no connection could be made: \(error)")
       }
+    }
+  }
+
+  /// A viewer decides what it takes; where its offer crosses one of ours, ours gives way.
+  private static var connectionConfiguration: PeerConnectionConfiguration {
+    var configuration = PeerConnectionConfiguration(acceptsUnsolicitedMedia: false)
+    configuration.isPolite = true
+    return configuration
+  }
+
+  /// Answers one more offer of a viewer that is served.
+  private func renegotiate(_ session: ViewerSession, offer: String, _ context: Context) async {
+    do {
+      let answer = try await session.renegotiate(offer)
+      context.signaling.send(.answer(sdp: answer, to: session.clientID))
+    } catch {
+      if !session.isOver { noteRefusal(error, of: session.clientID) }
     }
   }
 
@@ -177,11 +203,12 @@ public actor MasterApplication {
       let (answer, tracks) = try await session.answer(offer)
       context.signaling.send(.answer(sdp: answer, to: clientID))
       for candidate in early { await session.add(candidate) }
-      await session.run(tracks) { candidate in
-        let payload = ICECandidatePayload(
-          candidate: candidate.candidate, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex,
-          usernameFragment: candidate.usernameFragment)
-        context.signaling.send(.candidate(payload, to: clientID))
+      await session.run(tracks) { signal in
+        switch signal {
+        case .offer(let sdp): context.signaling.send(.offer(sdp: sdp, to: clientID))
+        case .candidate(let candidate):
+          context.signaling.send(.candidate(ICECandidatePayload(candidate), to: clientID))
+        }
       }
     } catch {
       if !session.isOver { noteRefusal(error, of: clientID) }
@@ -212,6 +239,12 @@ public actor MasterApplication {
 }
 
 extension ICECandidatePayload {
+  fileprivate init(_ candidate: ICECandidateInit) {
+    self.init(
+      candidate: candidate.candidate, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex,
+      usernameFragment: candidate.usernameFragment)
+  }
+
   fileprivate var textByteCount: Int {
     [candidate, sdpMid, usernameFragment].reduce(0) { $0 + ($1?.utf8.count ?? 0) }
   }
