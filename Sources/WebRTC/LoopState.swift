@@ -21,10 +21,13 @@ final class LoopState {
   }
 
   let eventLoop: any EventLoop
-  private let logger: Logger
+  let logger: Logger
+  /// Where translators make the host reachable.
+  let advertised: AdvertisedAddresses
   /// The UDP sockets of the host's addresses.
   private(set) lazy var hostSockets = HostSockets(eventLoop: eventLoop, delegate: self)
-  private var peers: [PeerDriver?] = []
+  /// By number.
+  private(set) var peers: [PeerDriver?] = []
   private var freeNumbers: [Int] = []
   private var table = SocketTable()
   private var deadlines = DeadlineHeap()
@@ -33,18 +36,34 @@ final class LoopState {
   private var isTurnScheduled = false
   private var timer: (task: Scheduled<Void>, deadline: Instant)?
   private var log = RateLimitedLog<LogKind>()
-  private var isShutDown = false
+  private(set) var isShutDown = false
   private let peerLeft: () -> Void
+  /// Called with the addresses of the shared sockets when they changed.
+  let addressesChanged: ([TransportAddress]) -> Void
+  private(set) lazy var interfaceMonitor = InterfaceMonitor(eventLoop: eventLoop, logger: logger) {
+    [weak self] in self?.interfacesChanged()
+  }
+  /// Finds the addresses behind the `.local` names of peers.
+  private(set) lazy var names = NameResolution(
+    eventLoop: eventLoop, logger: logger, links: { [weak self] in self?.mdnsLinks ?? [] },
+    answered: { [weak self] answer, now in self?.nameResolved(answer, at: now) })
+  /// The connections to TCP candidates of peers.
+  private(set) lazy var tcpConnections = TCPConnections(eventLoop: eventLoop, delegate: self)
 
   private(set) var drops = DropCounters<NetworkDropCause>()
   private(set) var datagramsReceived: UInt64 = 0
   private(set) var burstsSent: UInt64 = 0
 
   /// Makes an empty loop; `peerLeft` is called whenever a connection has left.
-  init(eventLoop: any EventLoop, logger: Logger, peerLeft: @escaping () -> Void) {
+  init(
+    eventLoop: any EventLoop, advertised: AdvertisedAddresses, logger: Logger,
+    peerLeft: @escaping () -> Void, addressesChanged: @escaping ([TransportAddress]) -> Void
+  ) {
     self.eventLoop = eventLoop
+    self.advertised = advertised
     self.logger = logger
     self.peerLeft = peerLeft
+    self.addressesChanged = addressesChanged
   }
 
   // MARK: Connections
@@ -64,9 +83,10 @@ final class LoopState {
     if number == peers.count { peers.append(nil) }
     peers[number] = peer
     peer.number = number
-    if !peer.sharesSockets { peer.ownSockets = hostSockets.openOwn() }
-    let candidates = peer.sharesSockets ? hostSockets.shared : peer.ownSockets
-    for socket in candidates { peer.core.addLocalSocket(socket.local, at: now) }
+    let sockets =
+      peer.sharesSockets
+      ? hostSockets.shared : openOwnSockets(on: hostSockets.shared.map(\.local.address.ip), for: peer)
+    announce(sockets, to: peer, at: now)
     peer.core.setEndOfLocalCandidates(at: now)
     markDirty(peer)
   }
@@ -77,7 +97,9 @@ final class LoopState {
     guard peer.number >= 0 else { return }
     table.remove(peer: peer.number)
     deadlines.set(nil, for: peer.number)
-    hostSockets.close(peer.ownSockets)
+    names.cancel(owner: peer.number)
+    tcpConnections.closeAll(of: peer)
+    close(peer.ownSockets)
     peer.ownSockets = []
     peers[peer.number] = nil
     freeNumbers.append(peer.number)
@@ -91,6 +113,9 @@ final class LoopState {
     let now = NetworkClock.now
     for peer in peers { peer?.close(in: self, at: now) }
     flush()
+    interfaceMonitor.stop()
+    names.shutdown()
+    tcpConnections.closeAll()
     hostSockets.closeAll()
     timer?.task.cancel()
     timer = nil
@@ -102,6 +127,9 @@ final class LoopState {
     guard peer.number >= 0 else { return }
     table.setUsernameFragments(peer.core.localUsernameFragments, of: peer.number)
   }
+
+  /// Forgets which connections were reached by a socket.
+  func removeRoutes(ofSocket id: UInt32) { table.removeRoutes(ofSocket: id) }
 
   // MARK: Turns
 
@@ -145,7 +173,8 @@ final class LoopState {
     _ = peer.drain(into: self, at: now)
   }
 
-  private func scheduleTurn() {
+  /// Has ``endTurn(at:)`` called soon.
+  func scheduleTurn() {
     guard !isTurnScheduled else { return }
     isTurnScheduled = true
     eventLoop.assumeIsolated().execute {
@@ -159,14 +188,19 @@ final class LoopState {
     if ring.isExhausted { flush() }
     let filled = ring.fill { out in peer.core.pollTransmit(into: &out, at: now) }
     guard let (buffer, transmit) = filled else { return false }
-    guard let socket = hostSockets[transmit.route.socket.id] else { return true }
     burstsSent += 1
-    socket.send(buffer, as: transmit, at: now)
+    let id = transmit.route.socket.id
+    if let socket = hostSockets[id] {
+      socket.send(buffer, as: transmit, at: now)
+    } else if TCPConnections.ids.contains(id) {
+      tcpConnections.send(buffer, as: transmit)
+    }
     return true
   }
 
   private func flush() {
     hostSockets.flush()
+    tcpConnections.flush()
     ring.rewind()
   }
 
@@ -239,7 +273,7 @@ extension LoopState: UDPSocketDelegate {
       metadata: ["address": "\(socket.local.address)", "reason": "\(reason)", "times": "\(count)"])
   }
 
-  private func drop(_ cause: NetworkDropCause, at now: Instant) {
+  func drop(_ cause: NetworkDropCause, at now: Instant) {
     drops[cause] += 1
     guard logger.logLevel <= .debug, let count = log.admit(.dropped, at: now) else { return }
     logger.debug("datagrams dropped", metadata: ["last cause": "\(cause)", "times": "\(count)"])

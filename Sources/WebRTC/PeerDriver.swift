@@ -101,21 +101,21 @@ final class PeerDriver {
   ///
   /// - Returns: whether more is waiting.
   func drain(into loop: LoopState, burstsMax: Int = PeerDriver.burstsPerTurnMax, at now: Instant) -> Bool {
-    deliverEvents(at: now)
+    deliverEvents(in: loop, at: now)
     var bursts = 0
     while bursts < burstsMax {
       guard loop.sendBurst(of: self, at: now) else { break }
       bursts += 1
     }
-    deliverEvents(at: now)
+    deliverEvents(in: loop, at: now)
     return bursts == burstsMax
   }
 
-  private func deliverEvents(at now: Instant) {
-    while let event = core.pollEvent() { deliver(event, at: now) }
+  private func deliverEvents(in loop: LoopState, at now: Instant) {
+    while let event = core.pollEvent() { deliver(event, in: loop, at: now) }
   }
 
-  private func deliver(_ event: PeerConnectionCore.Event, at now: Instant) {
+  private func deliver(_ event: PeerConnectionCore.Event, in loop: LoopState, at now: Instant) {
     switch event {
     case .signalingStateChanged(let state):
       events.signalingState.set(state)
@@ -139,9 +139,9 @@ final class PeerDriver {
     case .keyFrameRequested(let id):
       transceivers.first { $0.id == id }?.deliverKeyFrameRequest()
     case .nameNeedsResolving(let name):
-      core.resolved(name: name, to: [], at: now)
-    case .tcpConnectionWanted(_, let remote):
-      core.tcpConnectionFailed(to: remote, at: now)
+      loop.names.resolve(name, for: number, at: now)
+    case .tcpConnectionWanted(let local, let remote):
+      loop.tcpConnections.open(from: local, to: remote, for: self)
     case .negotiationNeeded:
       events.add(.negotiationNeeded)
     case .dtlsConnected:

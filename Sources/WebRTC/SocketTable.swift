@@ -84,6 +84,14 @@ struct SocketTable {
     for route in entry.routes where peerByRoute[route] == peer { peerByRoute[route] = nil }
   }
 
+  /// Forgets all addresses that were reached by a socket: it is gone, and its number may be given out again.
+  mutating func removeRoutes(ofSocket socketID: UInt32) {
+    for (key, peer) in peerByRoute where key.socketID == socketID {
+      peerByRoute[key] = nil
+      peers[peer]?.routes.removeAll { $0 == key }
+    }
+  }
+
   /// Finds the peer of a datagram.
   func lookup(_ datagram: RawSpan, on route: Route) -> Destination {
     guard datagram.byteCount > 0 else { return .dropped(.emptyDatagram) }
