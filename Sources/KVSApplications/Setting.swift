@@ -87,6 +87,15 @@ extension Setting {
   /// The addresses by which others reach this host behind a NAT that forwards to it.
   public static let advertiseAddress = Setting(
     "advertise-address", expects: "an IP address, or several with commas between")
+  /// The UDP ports that media may use on this host.
+  public static let udpPort = Setting("udp-port", expects: "a port, or a range such as 50000-50100")
+  /// Which ways media may take.
+  public static let icePolicy = Setting("ice-policy", expects: "all or relay")
+  /// How many relays are kept ready for viewers to come.
+  public static let relaySpare = Setting("relay-spare", expects: "a whole number from 0 to 10")
+  /// The authority that relays over TLS are verified by, in place of the system's.
+  public static let caFile = Setting(
+    "ca-file", aliases: ["AWS_KVS_CACERT_PATH"], expects: "a file of PEM certificates")
   /// Where the stand-in keeps its channels.
   public static let dataDirectory = Setting("data-dir", expects: "a folder")
 }
