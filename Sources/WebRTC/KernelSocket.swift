@@ -20,8 +20,36 @@ final class KernelSocket {
   /// Opens a socket of `ip`'s family and binds it; port 0 lets the kernel choose.
   ///
   /// - Parameter bufferByteCount: what the kernel is asked to buffer in each direction; it may grant less.
-  init(binding ip: IPAddress, port: UInt16, bufferByteCount: Int) throws(NetworkError) {
-    let wanted = TransportAddress(ip: ip, port: port)
+  convenience init(binding ip: IPAddress, port: UInt16, bufferByteCount: Int) throws(NetworkError) {
+    try self.init(binding: ip, candidates: CollectionOfOne(port), bufferByteCount: bufferByteCount)
+  }
+
+  /// Opens a socket of `ip`'s family and binds it to the first free port of a range, looking from `first` on
+  /// and around; without a range the kernel chooses.
+  ///
+  /// - Throws: ``NetworkError/noFreePort(address:ports:)`` when all are taken, and
+  ///   ``NetworkError/socket(operation:address:code:)``.
+  convenience init(
+    binding ip: IPAddress, ports: ClosedRange<UInt16>?, from first: UInt16 = 0, bufferByteCount: Int
+  ) throws(NetworkError) {
+    guard let ports else {
+      try self.init(binding: ip, port: 0, bufferByteCount: bufferByteCount)
+      return
+    }
+    let start = ports.contains(first) ? first : ports.lowerBound
+    let candidates = [start...ports.upperBound, ports.lowerBound...start].joined()
+    do throws(NetworkError) {
+      try self.init(binding: ip, candidates: candidates, bufferByteCount: bufferByteCount)
+    } catch {
+      guard case .socket(operation: "bind", _, code: EADDRINUSE) = error else { throw error }
+      throw .noFreePort(address: ip.description, ports: ports)
+    }
+  }
+
+  private init(
+    binding ip: IPAddress, candidates: some Sequence<UInt16>, bufferByteCount: Int
+  ) throws(NetworkError) {
+    var wanted = TransportAddress(ip: ip, port: 0)
     func failure(_ operation: String) -> NetworkError {
       .socket(operation: operation, address: wanted.description, code: errno)
     }
@@ -30,8 +58,8 @@ final class KernelSocket {
     let descriptor = socket(family, type, 0)
     guard descriptor >= 0 else { throw failure("socket") }
     self.descriptor = descriptor
-    var isBound = false
-    defer { if !isBound { close(descriptor) } }
+    var isUsable = false
+    defer { if !isUsable { close(descriptor) } }
     if ip.family == .ipv6 {
       guard Self.set(CInt(IPPROTO_IPV6), IPV6_V6ONLY, to: 1, on: descriptor) else {
         throw failure("setsockopt(IPV6_V6ONLY)")
@@ -40,11 +68,16 @@ final class KernelSocket {
     // Best effort: the kernel clamps to rmem_max and wmem_max.
     _ = Self.set(SOL_SOCKET, SO_RCVBUF, to: CInt(clamping: bufferByteCount), on: descriptor)
     _ = Self.set(SOL_SOCKET, SO_SNDBUF, to: CInt(clamping: bufferByteCount), on: descriptor)
-    let status = wanted.withSocketAddress { bind(descriptor, $0, $1) }
-    guard status == 0 else { throw failure("bind") }
+    var isBound = false
+    for port in candidates {
+      wanted.port = port
+      isBound = wanted.withSocketAddress { bind(descriptor, $0, $1) } == 0
+      if isBound || errno != EADDRINUSE { break }
+    }
+    guard isBound else { throw failure("bind") }
     guard let address = Self.localAddress(of: descriptor) else { throw failure("getsockname") }
     self.address = TransportAddress(ip: ip, port: address.port)
-    isBound = true
+    isUsable = true
   }
 
   deinit { close(descriptor) }

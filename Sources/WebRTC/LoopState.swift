@@ -21,12 +21,13 @@ final class LoopState {
   }
 
   let eventLoop: any EventLoop
-  private let logger: Logger
-  /// By number; the first ones are shared, those of single connections come and go.
-  private(set) var sockets: [UDPSocket?] = []
-  private var sharedSocketCount = 0
-  private var socketOptions = SocketOptions()
-  private var peers: [PeerDriver?] = []
+  let logger: Logger
+  /// Where translators make the host reachable.
+  let advertised: AdvertisedAddresses
+  /// The UDP sockets of the host's addresses.
+  private(set) lazy var hostSockets = HostSockets(eventLoop: eventLoop, delegate: self)
+  /// By number.
+  private(set) var peers: [PeerDriver?] = []
   private var freeNumbers: [Int] = []
   private var table = SocketTable()
   private var deadlines = DeadlineHeap()
@@ -35,70 +36,37 @@ final class LoopState {
   private var isTurnScheduled = false
   private var timer: (task: Scheduled<Void>, deadline: Instant)?
   private var log = RateLimitedLog<LogKind>()
-  private var isShutDown = false
+  private(set) var isShutDown = false
   private let peerLeft: () -> Void
+  /// Called with the addresses of the shared sockets when they changed.
+  let addressesChanged: ([TransportAddress]) -> Void
+  private(set) lazy var interfaceMonitor = InterfaceMonitor(eventLoop: eventLoop, logger: logger) {
+    [weak self] in self?.interfacesChanged()
+  }
+  /// Finds the addresses behind the `.local` names of peers.
+  private(set) lazy var names = NameResolution(
+    eventLoop: eventLoop, logger: logger, links: { [weak self] in self?.mdnsLinks ?? [] },
+    answered: { [weak self] answer, now in self?.nameResolved(answer, at: now) })
+  /// The connections to TCP candidates of peers.
+  private(set) lazy var tcpConnections = TCPConnections(eventLoop: eventLoop, delegate: self)
 
   private(set) var drops = DropCounters<NetworkDropCause>()
   private(set) var datagramsReceived: UInt64 = 0
   private(set) var burstsSent: UInt64 = 0
-  /// Rebuilds of sockets that are gone.
-  private var channelRebuilds = 0
-  /// How often any socket's channel was made again.
-  var rebuildCount: Int { sockets.reduce(channelRebuilds) { $0 + ($1?.rebuildCount ?? 0) } }
 
   /// Makes an empty loop; `peerLeft` is called whenever a connection has left.
-  init(eventLoop: any EventLoop, logger: Logger, peerLeft: @escaping () -> Void) {
+  init(
+    eventLoop: any EventLoop, advertised: AdvertisedAddresses, logger: Logger,
+    peerLeft: @escaping () -> Void, addressesChanged: @escaping ([TransportAddress]) -> Void
+  ) {
     self.eventLoop = eventLoop
+    self.advertised = advertised
     self.logger = logger
     self.peerLeft = peerLeft
+    self.addressesChanged = addressesChanged
   }
 
-  // MARK: Sockets and connections
-
-  /// How sockets are made.
-  struct SocketOptions: Sendable {
-    /// Addresses that are never sent to.
-    var forbidden: Set<IPAddress> = []
-    var sendsOffloaded = true
-    var kernelBufferByteCount = 0
-  }
-
-  /// Takes the kernel's sockets into the loop, shared by all connections that want no sockets of their own.
-  func open(_ kernelSockets: [KernelSocket], options: SocketOptions) {
-    socketOptions = options
-    for kernel in kernelSockets { _ = open(kernel) }
-    sharedSocketCount = sockets.count
-  }
-
-  private func open(_ kernel: KernelSocket) -> UDPSocket {
-    let number = sockets.firstIndex { $0 == nil } ?? sockets.count
-    let socket = UDPSocket(
-      id: UInt32(number), kernel: kernel, eventLoop: eventLoop, forbidden: socketOptions.forbidden,
-      sendsOffloaded: socketOptions.sendsOffloaded, delegate: self)
-    if number == sockets.count { sockets.append(socket) } else { sockets[number] = socket }
-    socket.open()
-    return socket
-  }
-
-  /// Opens sockets for one connection alone, on the addresses of the shared ones.
-  private func openOwnSockets() -> [UDPSocket] {
-    sockets.prefix(sharedSocketCount).compactMap { shared -> UDPSocket? in
-      guard let ip = shared?.local.address.ip,
-        let kernel = try? KernelSocket(
-          binding: ip, port: 0, bufferByteCount: socketOptions.kernelBufferByteCount)
-      else { return nil }
-      return open(kernel)
-    }
-  }
-
-  private func close(_ ownSockets: [UDPSocket]) {
-    for socket in ownSockets {
-      socket.flush()
-      channelRebuilds += socket.rebuildCount
-      socket.shutdown()
-      sockets[Int(socket.local.id)] = nil
-    }
-  }
+  // MARK: Connections
 
   /// Takes in a connection: it gets the loop's sockets as candidates and datagrams from here on.
   func add(_ peer: PeerDriver, at now: Instant) {
@@ -115,10 +83,10 @@ final class LoopState {
     if number == peers.count { peers.append(nil) }
     peers[number] = peer
     peer.number = number
-    if !peer.sharesSockets { peer.ownSockets = openOwnSockets() }
-    let candidates =
-      peer.sharesSockets ? sockets.prefix(sharedSocketCount).compactMap { $0 } : peer.ownSockets
-    for socket in candidates { peer.core.addLocalSocket(socket.local, at: now) }
+    let sockets =
+      peer.sharesSockets
+      ? hostSockets.shared : openOwnSockets(on: hostSockets.shared.map(\.local.address.ip), for: peer)
+    announce(sockets, to: peer, at: now)
     peer.core.setEndOfLocalCandidates(at: now)
     markDirty(peer)
   }
@@ -129,6 +97,8 @@ final class LoopState {
     guard peer.number >= 0 else { return }
     table.remove(peer: peer.number)
     deadlines.set(nil, for: peer.number)
+    names.cancel(owner: peer.number)
+    tcpConnections.closeAll(of: peer)
     close(peer.ownSockets)
     peer.ownSockets = []
     peers[peer.number] = nil
@@ -143,19 +113,23 @@ final class LoopState {
     let now = NetworkClock.now
     for peer in peers { peer?.close(in: self, at: now) }
     flush()
-    channelRebuilds = rebuildCount
-    for socket in sockets { socket?.shutdown() }
-    sockets = []
+    interfaceMonitor.stop()
+    names.shutdown()
+    tcpConnections.closeAll()
+    hostSockets.closeAll()
     timer?.task.cancel()
     timer = nil
     dirty = []
   }
 
-  /// A new user name fragment of a connection, after a description was set.
-  func noteUsernameFragment(of peer: PeerDriver) {
+  /// Notes the user name fragments of a connection, which an ICE restart changes.
+  func noteUsernameFragments(of peer: PeerDriver) {
     guard peer.number >= 0 else { return }
-    table.addUsernameFragment(peer.core.localUsernameFragment, of: peer.number)
+    table.setUsernameFragments(peer.core.localUsernameFragments, of: peer.number)
   }
+
+  /// Forgets which connections were reached by a socket.
+  func removeRoutes(ofSocket id: UInt32) { table.removeRoutes(ofSocket: id) }
 
   // MARK: Turns
 
@@ -195,11 +169,12 @@ final class LoopState {
   /// Drains one connection within the turn: an application's call sees its effects when it returns.
   func drainNow(_ peer: PeerDriver, at now: Instant) {
     markDirty(peer)
-    noteUsernameFragment(of: peer)
+    noteUsernameFragments(of: peer)
     _ = peer.drain(into: self, at: now)
   }
 
-  private func scheduleTurn() {
+  /// Has ``endTurn(at:)`` called soon.
+  func scheduleTurn() {
     guard !isTurnScheduled else { return }
     isTurnScheduled = true
     eventLoop.assumeIsolated().execute {
@@ -213,15 +188,19 @@ final class LoopState {
     if ring.isExhausted { flush() }
     let filled = ring.fill { out in peer.core.pollTransmit(into: &out, at: now) }
     guard let (buffer, transmit) = filled else { return false }
-    let socketID = Int(transmit.route.socket.id)
-    guard socketID < sockets.count, let socket = sockets[socketID] else { return true }
     burstsSent += 1
-    socket.send(buffer, as: transmit, at: now)
+    let id = transmit.route.socket.id
+    if let socket = hostSockets[id] {
+      socket.send(buffer, as: transmit, at: now)
+    } else if TCPConnections.ids.contains(id) {
+      tcpConnections.send(buffer, as: transmit)
+    }
     return true
   }
 
   private func flush() {
-    for socket in sockets { socket?.flush() }
+    hostSockets.flush()
+    tcpConnections.flush()
     ring.rewind()
   }
 
@@ -294,7 +273,7 @@ extension LoopState: UDPSocketDelegate {
       metadata: ["address": "\(socket.local.address)", "reason": "\(reason)", "times": "\(count)"])
   }
 
-  private func drop(_ cause: NetworkDropCause, at now: Instant) {
+  func drop(_ cause: NetworkDropCause, at now: Instant) {
     drops[cause] += 1
     guard logger.logLevel <= .debug, let count = log.admit(.dropped, at: now) else { return }
     logger.debug("datagrams dropped", metadata: ["last cause": "\(cause)", "times": "\(count)"])

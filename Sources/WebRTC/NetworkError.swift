@@ -6,6 +6,8 @@ public enum NetworkError: Error, Hashable, Sendable {
   case noUsableAddress
   /// The operating system refused a socket operation on an address; `code` is its errno.
   case socket(operation: String, address: String, code: Int32)
+  /// All UDP ports that may be used are taken on this address.
+  case noFreePort(address: String, ports: ClosedRange<UInt16>)
   /// The network loop was shut down.
   case shutDown
   /// The loop carries as many connections as it was configured for.
@@ -21,6 +23,10 @@ extension NetworkError: CustomStringConvertible {
     case .noUsableAddress: "no network interface has an address that can be used"
     case .socket(let operation, let address, let code):
       "the operating system refused \(operation) on \(address) (errno \(code))"
+    case .noFreePort(let address, let ports):
+      ports.count == 1
+        ? "UDP port \(ports.lowerBound) is taken on \(address)"
+        : "all UDP ports from \(ports.lowerBound) to \(ports.upperBound) are taken on \(address)"
     case .shutDown: "the network loop is shut down"
     case .tooManyConnections(let limit): "the network loop carries its limit of \(limit) connections"
     case .certificate(let reason): "no DTLS certificate could be made: \(reason)"

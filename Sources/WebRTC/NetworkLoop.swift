@@ -26,8 +26,14 @@ public final class NetworkLoop: Sendable {
     public var addresses: [IPAddress]?
     /// Whether loopback addresses are used although there are others: for peers on the same host.
     public var includesLoopback: Bool
-    /// The UDP port of all sockets; 0 lets the kernel choose one for each.
-    public var port: UInt16
+    /// The UDP ports that sockets may have, for firewalls and containers; `nil` lets the kernel choose.
+    ///
+    /// A loop needs a port of them on each address, and one more on each for every connection that shares no
+    /// sockets.
+    public var ports: ClosedRange<UInt16>?
+    /// Addresses at which a translator in front of this host makes it reachable, with the same ports: the
+    /// public address of a machine in a cloud (1:1 NAT). They are announced beside the host's own.
+    public var advertisedAddresses: [IPAddress]
     /// Connections that the loop takes at most.
     public var connectionsMax: Int
     /// Bytes that the kernel is asked to buffer for each socket and direction.
@@ -39,13 +45,14 @@ public final class NetworkLoop: Sendable {
 
     /// The defaults: all interfaces but loopback, ports chosen by the kernel, 1,024 connections.
     public init(
-      addresses: [IPAddress]? = nil, includesLoopback: Bool = false, port: UInt16 = 0,
-      connectionsMax: Int = 1024, kernelBufferByteCount: Int = 4 << 20,
+      addresses: [IPAddress]? = nil, includesLoopback: Bool = false, ports: ClosedRange<UInt16>? = nil,
+      advertisedAddresses: [IPAddress] = [], connectionsMax: Int = 1024, kernelBufferByteCount: Int = 4 << 20,
       usesSegmentationOffload: Bool = true, eventLoop: (any EventLoop)? = nil
     ) {
       self.addresses = addresses
       self.includesLoopback = includesLoopback
-      self.port = port
+      self.ports = ports
+      self.advertisedAddresses = advertisedAddresses
       self.connectionsMax = connectionsMax
       self.kernelBufferByteCount = kernelBufferByteCount
       self.usesSegmentationOffload = usesSegmentationOffload
@@ -71,10 +78,12 @@ public final class NetworkLoop: Sendable {
     var connectionCount = 0
     var nextPrefix = UInt32.random(in: .min ... .max)
     var isShutDown = false
+    var localAddresses: [TransportAddress] = []
   }
 
-  /// The addresses and ports that the loop's sockets are bound to.
-  public let localAddresses: [TransportAddress]
+  /// The addresses and ports that the loop's shared sockets are bound to; they change with the host's
+  /// interfaces.
+  public var localAddresses: [TransportAddress] { reservations.state.withLock { $0.localAddresses } }
   let eventLoop: any EventLoop
   let dtls: DTLSContext
   private let state: LoopConfined<LoopState>
@@ -93,33 +102,33 @@ public final class NetworkLoop: Sendable {
   /// first error is thrown.
   ///
   /// - Throws: ``NetworkError/noUsableAddress``, ``NetworkError/socket(operation:address:code:)``,
-  ///   ``NetworkError/certificate(_:)``.
+  ///   ``NetworkError/noFreePort(address:ports:)``, ``NetworkError/certificate(_:)``.
   public init(
     configuration: Configuration = Configuration(), logger: Logger = Logger(label: "webrtc.network")
   ) async throws(NetworkError) {
+    let options = HostSockets.Options(
+      addresses: configuration.addresses, includesLoopback: configuration.includesLoopback,
+      ports: configuration.ports, sendsOffloaded: configuration.usesSegmentationOffload,
+      kernelBufferByteCount: configuration.kernelBufferByteCount)
     let interfaces = NetworkInterfaces.current()
-    let kernelSockets = try Self.bind(configuration, interfaces: interfaces)
+    let opening = KernelSockets(sockets: try HostSockets.bind(options, interfaces: interfaces))
     do throws(DTLSError) { dtls = try DTLSContext() } catch { throw .certificate("\(error)") }
     let eventLoop = configuration.eventLoop ?? MultiThreadedEventLoopGroup.singleton.any()
     let reservations = ReservationBox()
-    let state = LoopState(eventLoop: eventLoop, logger: logger) {
-      reservations.state.withLock { $0.connectionCount -= 1 }
-    }
+    let advertised = AdvertisedAddresses(configuration.advertisedAddresses)
+    let state = LoopState(
+      eventLoop: eventLoop, advertised: advertised, logger: logger,
+      peerLeft: { reservations.state.withLock { $0.connectionCount -= 1 } },
+      addressesChanged: { addresses in reservations.state.withLock { $0.localAddresses = addresses } })
     let confined = LoopConfined(state, to: eventLoop)
     self.configuration = configuration
     self.eventLoop = eventLoop
     self.reservations = reservations
     self.state = confined
     certificates = CertificatePool(context: dtls)
-    localAddresses = kernelSockets.map(\.address)
-    let options = LoopState.SocketOptions(
-      forbidden: Set(interfaces.compactMap(\.broadcastAddress)),
-      sendsOffloaded: configuration.usesSegmentationOffload,
-      kernelBufferByteCount: configuration.kernelBufferByteCount)
-    let opening = KernelSockets(sockets: kernelSockets)
     await withCheckedContinuation { continuation in
       eventLoop.execute {
-        confined.value.open(opening.sockets, options: options)
+        confined.value.open(opening.sockets, options: options, interfaces: interfaces)
         continuation.resume()
       }
     }
@@ -143,7 +152,7 @@ public final class NetworkLoop: Sendable {
     return await run { state, _ in
       Statistics(
         datagramsReceived: state.datagramsReceived, burstsSent: state.burstsSent, drops: state.drops,
-        channelRebuilds: state.rebuildCount, connectionCount: connectionCount)
+        channelRebuilds: state.hostSockets.rebuildCount, connectionCount: connectionCount)
     }
   }
 
@@ -189,25 +198,5 @@ public final class NetworkLoop: Sendable {
   /// Kernel sockets on their way to the event loop, given up by the sender.
   private struct KernelSockets: @unchecked Sendable {
     let sockets: [KernelSocket]
-  }
-
-  private static func bind(
-    _ configuration: Configuration, interfaces: [NetworkInterface]
-  ) throws(NetworkError) -> [KernelSocket] {
-    let addresses =
-      configuration.addresses
-      ?? NetworkInterfaces.usable(from: interfaces, includingLoopback: configuration.includesLoopback)
-      .map(\.address)
-    var sockets: [KernelSocket] = []
-    var firstError: NetworkError?
-    for address in addresses {
-      do throws(NetworkError) {
-        sockets.append(
-          try KernelSocket(
-            binding: address, port: configuration.port, bufferByteCount: configuration.kernelBufferByteCount))
-      } catch { firstError = firstError ?? error }
-    }
-    guard !sockets.isEmpty else { throw firstError ?? .noUsableAddress }
-    return sockets
   }
 }

@@ -101,24 +101,26 @@ final class PeerDriver {
   ///
   /// - Returns: whether more is waiting.
   func drain(into loop: LoopState, burstsMax: Int = PeerDriver.burstsPerTurnMax, at now: Instant) -> Bool {
-    deliverEvents(at: now)
+    deliverEvents(in: loop, at: now)
     var bursts = 0
     while bursts < burstsMax {
       guard loop.sendBurst(of: self, at: now) else { break }
       bursts += 1
     }
-    deliverEvents(at: now)
+    deliverEvents(in: loop, at: now)
     return bursts == burstsMax
   }
 
-  private func deliverEvents(at now: Instant) {
-    while let event = core.pollEvent() { deliver(event, at: now) }
+  private func deliverEvents(in loop: LoopState, at now: Instant) {
+    while let event = core.pollEvent() { deliver(event, in: loop, at: now) }
   }
 
-  private func deliver(_ event: PeerConnectionCore.Event, at now: Instant) {
+  private func deliver(_ event: PeerConnectionCore.Event, in loop: LoopState, at now: Instant) {
     switch event {
     case .signalingStateChanged(let state):
       events.signalingState.set(state)
+    case .iceGatheringStateChanged(let state):
+      events.iceGatheringState.set(state)
     case .iceConnectionStateChanged(let state):
       events.iceConnectionState.set(state)
       if state == .connected || state == .completed { events.add(.iceConnected(at: now)) }
@@ -136,6 +138,10 @@ final class PeerDriver {
       transceivers.first { $0.id == id }?.deliver(frame)
     case .keyFrameRequested(let id):
       transceivers.first { $0.id == id }?.deliverKeyFrameRequest()
+    case .nameNeedsResolving(let name):
+      loop.names.resolve(name, for: number, at: now)
+    case .tcpConnectionWanted(let local, let remote):
+      loop.tcpConnections.open(from: local, to: remote, for: self)
     case .negotiationNeeded:
       events.add(.negotiationNeeded)
     case .dtlsConnected:

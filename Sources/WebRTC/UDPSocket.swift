@@ -47,7 +47,8 @@ final class UDPSocket {
 
   private let kernel: KernelSocket
   private let eventLoop: any EventLoop
-  private let forbidden: Set<IPAddress>
+  /// Broadcast addresses of the host's networks, which are never sent to.
+  var forbidden: Set<IPAddress>
   private weak let delegate: (any UDPSocketDelegate)?
 
   private var handler: DatagramHandler?

@@ -11,6 +11,8 @@ struct Host: ~Copyable {
   var candidates: [ICECandidate] = []
   var states: [ICEConnectionState] = []
   var selected: [Route] = []
+  /// All events but those of the two above.
+  var requestsToDriver: [ICEAgent.Event] = []
   /// Every message sent: when, where to, the bytes.
   var sent: [(at: Instant, route: Route, bytes: [UInt8])] = []
 
@@ -22,7 +24,7 @@ struct Host: ~Copyable {
     let socket = LocalSocket(id: id, address: try address(ip, port))
     sockets.append(socket)
     let candidate = agent.addLocalCandidate(socket: socket, at: now)
-    candidates.append(candidate)
+    if let candidate { candidates.append(candidate) }
   }
 
   mutating func drain(at now: Instant) -> [(route: Route, bytes: [UInt8])] {
@@ -40,6 +42,7 @@ struct Host: ~Copyable {
       switch event {
       case .connectionStateChanged(let state): states.append(state)
       case .selectedRouteChanged(let route): selected.append(route)
+      case .nameNeedsResolving, .tcpConnectionWanted, .restartAdvised: requestsToDriver.append(event)
       }
     }
     return result
