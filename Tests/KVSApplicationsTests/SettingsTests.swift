@@ -114,6 +114,17 @@ struct SettingsTests {
     )
   }
 
+  @Test(
+    "Port ranges are one port or two with a dash, in order",
+    arguments: [
+      ("50000", 50_000...50_000), ("50000-50100", 50_000...50_100), ("1-65535", 1...65_535), ("2-1", nil),
+      ("0", nil),
+      ("0-5", nil), ("1-65536", nil), ("1-2-3", nil), ("", nil), ("-", nil), ("a-b", nil), ("5-", nil),
+    ] as [(String, ClosedRange<UInt16>?)])
+  func portRanges(text: String, ports: ClosedRange<UInt16>?) {
+    #expect(NetworkSettings.ports(text) == ports)
+  }
+
   @Test("The stand-in has a TURN server unless it is told not to; ports that nobody named may be others")
   func relays() throws {
     let plain = try #require(try TURNServer.Configuration.make(RelayFlags(), Settings([:])))
