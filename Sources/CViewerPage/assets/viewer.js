@@ -440,11 +440,18 @@ async function acceptAnswer(session, answer) {
 /** The answer to a restart: the old path carries media until a new one stands. */
 async function acceptLaterAnswer(session, answer) {
   if (session.pc.signalingState !== "have-local-offer") return;
+  if (!isSameCamera(session, answer.sdp)) return fail(session, "The camera was started again.");
   try {
     await session.pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
   } catch (error) {
     fail(session, `The camera's answer was refused: ${error.message}`);
   }
+}
+
+/** A camera that was started again has a new certificate, and nothing of this session. */
+function isSameCamera(session, sdp) {
+  const certificates = (text) => [...new Set(text.match(/^a=fingerprint:.*$/gm))].sort().join();
+  return certificates(sdp) === certificates(session.pc.currentRemoteDescription.sdp);
 }
 
 /** The camera looks for a new path. When two offers cross, the camera takes its own back, so ours stands. */
