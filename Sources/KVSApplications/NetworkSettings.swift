@@ -25,28 +25,26 @@ public struct NetworkFlags: Sendable {
   }
 }
 
-/// How a camera reaches its viewers.
-struct NetworkSettings: Sendable {
-  /// Sockets and relays of the loop.
-  var loop: NetworkLoop.Configuration
-  /// Which ways media may take.
-  var icePolicy: ICETransportPolicy
-
-  /// Reads and checks the settings.
+extension NetworkLoop.Configuration {
+  /// How a camera reaches its viewers, as flags and settings say.
   ///
   /// - Parameter includesLoopback: whether viewers on this host are served, which may have no other network.
   /// - Throws: ``UsageError``.
   init(_ flags: NetworkFlags, _ settings: Settings, includesLoopback: Bool) throws(UsageError) {
-    loop = NetworkLoop.Configuration(
+    self.init(
       includesLoopback: includesLoopback,
-      ports: try settings.value(.udpPort, flag: flags.udpPorts, Self.ports),
+      ports: try settings.value(.udpPort, flag: flags.udpPorts, Self.portRange),
       advertisedAddresses: try settings.list(
         .advertiseAddress, flags: [flags.advertiseAddress].compactMap(\.self), IPAddress.init))
-    icePolicy = try settings.value(.icePolicy, flag: flags.icePolicy, ICETransportPolicy.init) ?? .all
+    iceTransportPolicy =
+      try settings.value(.icePolicy, flag: flags.icePolicy, ICETransportPolicy.init) ?? .all
+    relaySpareCount = try settings.number(
+      .relaySpare, flag: flags.relaySpare, in: 0...RelayLimits.relaySpareCountMax, default: relaySpareCount)
+    if let file = settings.text(.caFile, flag: flags.caFile) { trustRoots = .file(file) }
   }
 
   /// `50000-50100`, or one port.
-  static func ports(_ text: String) -> ClosedRange<UInt16>? {
+  static func portRange(_ text: String) -> ClosedRange<UInt16>? {
     let ends = text.split(separator: "-", omittingEmptySubsequences: false).map { UInt16($0) }
     guard (1...2).contains(ends.count), let first = ends.first ?? nil, let last = ends.last ?? nil,
       first > 0, first <= last

@@ -92,7 +92,7 @@ extension Setting {
   /// Which ways media may take.
   public static let icePolicy = Setting("ice-policy", expects: "all or relay")
   /// How many relays are kept ready for viewers to come.
-  public static let relaySpare = Setting("relay-spare", expects: "a whole number from 0 to 10")
+  public static let relaySpare = Setting("relay-spare", expects: "a whole number from 0 to 4")
   /// The authority that relays over TLS are verified by, in place of the system's.
   public static let caFile = Setting(
     "ca-file", aliases: ["AWS_KVS_CACERT_PATH"], expects: "a file of PEM certificates")

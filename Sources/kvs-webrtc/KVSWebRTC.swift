@@ -58,6 +58,24 @@ struct RelayOptions: ParsableArguments {
   }
 }
 
+/// What the commands with a camera take for its network.
+struct NetworkOptions: ParsableArguments {
+  @Option(help: "The UDP ports that media may use, 50000-50100 for example. (default: any)")
+  var udpPort: String?
+
+  @Option(help: "Which ways media may take: all, or relay for relays alone. (default: all)")
+  var icePolicy: String?
+
+  @Option(help: "Relays that are kept ready for viewers to come, 0 to 4. (default: 1)")
+  var relaySpare: String?
+
+  func flags(advertiseAddress: String?, caFile: String? = nil) -> NetworkFlags {
+    NetworkFlags(
+      udpPorts: udpPort, advertiseAddress: advertiseAddress, icePolicy: icePolicy, relaySpare: relaySpare,
+      caFile: caFile)
+  }
+}
+
 struct DemoCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "demo", abstract: "Everything at once: a local service, a camera that plays a clip, a page.",
@@ -78,6 +96,8 @@ struct DemoCommand: AsyncParsableCommand {
   @Option(help: "Tell others this address instead of the host's own, behind a NAT that forwards to it.")
   var advertiseAddress: String?
 
+  @OptionGroup var network: NetworkOptions
+
   @OptionGroup var relay: RelayOptions
 
   @OptionGroup var common: CommonOptions
@@ -87,7 +107,8 @@ struct DemoCommand: AsyncParsableCommand {
       try await DemoProgram(
         flags: DemoFlags(
           host: host, port: port, maxViewers: maxViewers, metrics: metrics, readyFile: common.readyFile,
-          relay: relay.flags(advertiseAddress: advertiseAddress)),
+          relay: relay.flags(advertiseAddress: advertiseAddress),
+          network: network.flags(advertiseAddress: advertiseAddress)),
         settings: settings, logger: logger)
     }
   }
@@ -176,6 +197,18 @@ struct MasterCommand: AsyncParsableCommand {
   @Flag(help: "Print the durations of each connection's steps when it ends.")
   var metrics = false
 
+  @Option(
+    help: "Tell viewers this address as well: that of a NAT which forwards to this host, with the same ports."
+  )
+  var advertiseAddress: String?
+
+  @Option(
+    help:
+      "Verify the service and relays over TLS by the certificates in this file (also AWS_KVS_CACERT_PATH).")
+  var caFile: String?
+
+  @OptionGroup var network: NetworkOptions
+
   @OptionGroup var common: CommonOptions
 
   func run() async throws {
@@ -185,7 +218,8 @@ struct MasterCommand: AsyncParsableCommand {
           channel: channel, createChannel: createChannel, endpointURL: endpointUrl, region: region,
           accessKey: accessKey, secretKey: secretKey, sessionToken: sessionToken, video: video,
           audio: audio, framesPerSecond: fps, maxViewers: maxViewers, metrics: metrics,
-          readyFile: common.readyFile),
+          readyFile: common.readyFile,
+          network: network.flags(advertiseAddress: advertiseAddress, caFile: caFile)),
         settings: settings, logger: logger)
     }
   }

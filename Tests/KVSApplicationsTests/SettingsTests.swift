@@ -122,7 +122,7 @@ struct SettingsTests {
       ("0-5", nil), ("1-65536", nil), ("1-2-3", nil), ("", nil), ("-", nil), ("a-b", nil), ("5-", nil),
     ] as [(String, ClosedRange<UInt16>?)])
   func portRanges(text: String, ports: ClosedRange<UInt16>?) {
-    #expect(NetworkSettings.ports(text) == ports)
+    #expect(NetworkLoop.Configuration.portRange(text) == ports)
   }
 
   @Test("The stand-in has a TURN server unless it is told not to; ports that nobody named may be others")
