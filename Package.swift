@@ -29,6 +29,7 @@ let nioExtras = Target.Dependency.product(name: "NIOExtras", package: "swift-nio
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let certificates = Target.Dependency.product(name: "X509", package: "swift-certificates")
+let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
@@ -46,6 +47,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
     .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
     .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
+    .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -94,7 +96,8 @@ let package = Package(
     .target(
       name: "LocalKinesisVideo",
       dependencies: [
-        "SansIO", "ICE", "KinesisVideo", "CViewerPage", crypto, certificates, log, nio, nioPosix, nioHTTP1,
+        "SansIO", "ICE", "KinesisVideo", "CViewerPage", crypto, certificates, asn1, log, nio, nioPosix,
+        nioHTTP1,
         nioWebSocket, nioSSL, nioFoundation,
       ],
       swiftSettings: common),
@@ -107,7 +110,8 @@ let package = Package(
     .target(
       name: "KVSApplications",
       dependencies: [
-        "SansIO", "WebRTC", "WebRTCCore", "RTP", "SDP", "KinesisVideo", "LocalKinesisVideo", "MediaFiles",
+        "SansIO", "ICE", "WebRTC", "WebRTCCore", "RTP", "SDP", "KinesisVideo", "LocalKinesisVideo",
+        "MediaFiles",
         nio, nioPosix, log,
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -92,4 +93,15 @@ size_t co_certificate_digest(const co_certificate *certificate, int hash, uint8_
   unsigned int bytes = 0;
   if (function == NULL || X509_digest(certificate->x509, function, digest, &bytes) != 1) return 0;
   return bytes;
+}
+
+int co_certificate_is_for_host(const uint8_t *der, size_t bytes, const char *host) {
+  const unsigned char *position = der;
+  X509 *certificate = bytes > LONG_MAX ? NULL : d2i_X509(NULL, &position, (long)bytes);
+  // A text that is an address is compared with addresses alone: X509_check_ip_asc gives -2 for any other.
+  int result = certificate == NULL ? 0 : X509_check_ip_asc(certificate, host, 0);
+  if (result == -2) result = host[0] == 0 ? 0 : X509_check_host(certificate, host, 0, CO_HOST_FLAGS, NULL);
+  X509_free(certificate);
+  ERR_clear_error();
+  return result == 1;
 }

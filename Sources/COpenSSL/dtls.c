@@ -2,7 +2,6 @@
 
 #include <openssl/err.h>
 #include <openssl/srtp.h>
-#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,9 +213,7 @@ int co_dtls_verify(X509_STORE_CTX *store, void *argument) {
 /// A host name is also sent as SNI; an address must not be (RFC 6066 section 3).
 int co_dtls_expect_host(co_dtls *dtls, const char *host) {
   X509_VERIFY_PARAM *parameters = SSL_get0_param(dtls->ssl);
-  // The subject's common name is no host name (RFC 9525 section 2), and "w*.example.com" no wildcard (section 6.3).
-  X509_VERIFY_PARAM_set_hostflags(
-      parameters, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+  X509_VERIFY_PARAM_set_hostflags(parameters, CO_HOST_FLAGS);
   int is_address = X509_VERIFY_PARAM_set1_ip_asc(parameters, host) == 1;
   dtls->has_host = host[0] != 0 && (is_address || (X509_VERIFY_PARAM_set1_host(parameters, host, 0) == 1 &&
                                                    SSL_set_tlsext_host_name(dtls->ssl, host) == 1));

@@ -5,6 +5,7 @@
 
 #include <openssl/provider.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include "COpenSSL.h"
 
@@ -39,6 +40,10 @@ struct co_certificate {
 
 /// The hash function of a CO_SHA... number, NULL for any other.
 const EVP_MD *co_hash_function(int hash);
+
+/// How host names are compared: the subject's common name is none (RFC 9525 section 2), and "w*.example.com" is no
+/// wildcard (section 6.3).
+enum { CO_HOST_FLAGS = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT };
 
 /// Fills an empty simulation; on failure it stays empty.
 int co_simulation_init(co_simulation *simulation, uint64_t seed);

@@ -15,14 +15,21 @@ public struct DemoFlags: Sendable {
   var maxViewers: String?
   var metrics: Bool
   var readyFile: String?
+  var relay: RelayFlags
+  var network: NetworkFlags
 
   /// Carries flags as they were typed.
-  public init(host: String?, port: String?, maxViewers: String?, metrics: Bool, readyFile: String?) {
+  public init(
+    host: String?, port: String?, maxViewers: String?, metrics: Bool, readyFile: String?,
+    relay: RelayFlags = RelayFlags(), network: NetworkFlags = NetworkFlags()
+  ) {
     self.host = host
     self.port = port
     self.maxViewers = maxViewers
     self.metrics = metrics
     self.readyFile = readyFile
+    self.relay = relay
+    self.network = network
   }
 }
 
@@ -33,6 +40,7 @@ public struct DemoProgram: Program {
 
   private let server: LocalKinesisVideoServer
   private let local: LocalKinesisVideoServer.Configuration
+  private let network: NetworkLoop.Configuration
   private let viewersMax: Int
   private let printsMetrics: Bool
   private let readyFile: String?
@@ -46,6 +54,8 @@ public struct DemoProgram: Program {
     var local = LocalKinesisVideoServer.Configuration()
     local.host = settings.text(.host, flag: flags.host) ?? local.host
     local.port = try settings.number(.port, flag: flags.port, in: 0...65_535, default: local.port)
+    local.relay = try .make(flags.relay, settings)
+    network = try NetworkLoop.Configuration(flags.network, settings, includesLoopback: true)
     viewersMax = try settings.number(.maxViewers, flag: flags.maxViewers, in: 1...1000, default: 10)
     // Viewers beyond the master's limit get as far as the master, which tells them that the camera is full.
     local.signaling.viewersMax = viewersMax + 10
@@ -73,16 +83,19 @@ public struct DemoProgram: Program {
   }
 
   private func master(at address: LocalKinesisVideoServer.Address) -> MasterApplication {
+    var network = network
+    if let path = address.caCertificatePath { network.trustRoots = .file(path) }
     let signaling = SignalingClient.Configuration(
       channelName: Self.channel, role: .master, region: local.region, endpointURL: address.httpURL,
       credentials: AWSCredentials(accessKeyID: local.accessKey, secretAccessKey: local.secretKey))
     return MasterApplication(
       configuration: MasterApplication.Configuration(
         signaling: signaling, clip: SampleClip.clip, viewersMax: viewersMax,
-        network: NetworkLoop.Configuration(includesLoopback: true)),
+        network: network),
       logger: logger,
       onViewerEnd: { if printsMetrics { Console.print($1.text(ofViewer: $0)) } },
-      onConnected: { try tellReady(at: address) })
+      onConnected: { try tellReady(at: address) },
+      onAddresses: { await server.turnServer?.allow(Set($0)) })
   }
 
   private func tellReady(at address: LocalKinesisVideoServer.Address) throws(UsageError) {
@@ -91,11 +104,11 @@ public struct DemoProgram: Program {
     )
     Console.print(greeting.text)
     guard let readyFile else { return }
-    try ReadyFile.write(
-      [
-        "http": address.httpURL, "page": greeting.page, "region": local.region, "channel": Self.channel,
-        "state": "connected",
-      ], to: readyFile)
+    let entries = [
+      "http": address.httpURL, "page": greeting.page, "region": local.region, "channel": Self.channel,
+      "state": "connected",
+    ]
+    try ReadyFile.write(entries.merging(address.relayEntries) { own, _ in own }, to: readyFile)
   }
 }
 

@@ -15,11 +15,13 @@ public struct LocalFlags: Sendable {
   var accessKey: String?
   var secretKey: String?
   var readyFile: String?
+  var relay: RelayFlags
 
   /// Carries flags as they were typed.
   public init(
     host: String? = nil, port: String? = nil, dataDirectory: String? = nil, region: String? = nil,
-    accessKey: String? = nil, secretKey: String? = nil, readyFile: String? = nil
+    accessKey: String? = nil, secretKey: String? = nil, readyFile: String? = nil,
+    relay: RelayFlags = RelayFlags()
   ) {
     self.host = host
     self.port = port
@@ -28,6 +30,7 @@ public struct LocalFlags: Sendable {
     self.accessKey = accessKey
     self.secretKey = secretKey
     self.readyFile = readyFile
+    self.relay = relay
   }
 }
 
@@ -62,6 +65,7 @@ public struct LocalProgram: Program {
     if let secret = settings.text(.localSecretKey, flag: flags.secretKey) {
       configuration.secretKey = Secret(secret)
     }
+    configuration.relay = try .make(flags.relay, settings)
     return configuration
   }
 
@@ -69,13 +73,14 @@ public struct LocalProgram: Program {
   public func run() async throws {
     let address = try await server.start()
     if let readyFile {
-      try ReadyFile.write(
-        ["http": address.httpURL, "page": address.httpURL + "/", "region": region], to: readyFile)
+      let entries = ["http": address.httpURL, "page": address.httpURL + "/", "region": region]
+      try ReadyFile.write(entries.merging(address.relayEntries) { own, _ in own }, to: readyFile)
     }
     Console.print(
       """
       The local Kinesis Video service listens on \(address.httpURL) and plays region \(region).
       Viewer page: \(address.httpURL)/
+      \(address.relayText)
       Ctrl-C ends it.
       """)
     try await server.run()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ICE
 public import KinesisVideo
 public import Logging
 public import MediaFiles
@@ -41,25 +42,30 @@ public actor MasterApplication {
   private let logger: Logger
   private let onViewerEnd: @Sendable (_ clientID: String, ConnectionMetrics) -> Void
   private let onConnected: @Sendable () throws -> Void
+  private let onAddresses: @Sendable ([TransportAddress]) async -> Void
   private var slots: ViewerSlots<ViewerSession, ICECandidatePayload>
   private var sessionMetrics = ConnectionMetrics()
   private var hasConnected = false
   private var refusedOffers = 0
+  private var toldAddresses: [TransportAddress]?
 
   /// Makes a master.
   ///
   /// - Parameters:
   ///   - onViewerEnd: called with a viewer's durations after it has gone.
   ///   - onConnected: called once, when its WebSocket stands for the first time; what it throws ends the master.
+  ///   - onAddresses: called with the addresses of its sockets, before the first viewer and when they have changed.
   public init(
     configuration: Configuration, logger: Logger,
     onViewerEnd: @escaping @Sendable (_ clientID: String, ConnectionMetrics) -> Void = { _, _ in },
-    onConnected: @escaping @Sendable () throws -> Void = {}
+    onConnected: @escaping @Sendable () throws -> Void = {},
+    onAddresses: @escaping @Sendable ([TransportAddress]) async -> Void = { _ in }
   ) {
     self.configuration = configuration
     self.logger = logger
     self.onViewerEnd = onViewerEnd
     self.onConnected = onConnected
+    self.onAddresses = onAddresses
     slots = ViewerSlots(limit: configuration.viewersMax)
   }
 
@@ -107,13 +113,31 @@ public actor MasterApplication {
     case .connected:
       guard !hasConnected else { return }
       hasConnected = true
+      await tellAddresses(of: context.loop)
       try onConnected()
     case .offer(let sdp, let clientID): await receive(offer: sdp, from: clientID, context, in: &group)
+    case .answer(let sdp, let clientID?): await slots.session(of: clientID)?.accept(answer: sdp)
     case .iceCandidate(let candidate, let clientID?): await receive(candidate, from: clientID)
     case .stepTimed(let step, let duration): note(step, duration)
+    case .iceServers(let servers): await context.loop.update(iceServers: connectivityServers(servers))
     // The signaling client logs what happens to its connection.
-    case .disconnected, .statusResponse, .iceServers, .answer, .iceCandidate: break
+    case .disconnected, .statusResponse, .answer, .iceCandidate: break
     }
+  }
+
+  private func connectivityServers(_ servers: [KinesisVideo.ICEServer]) -> [ICE.ICEServer] {
+    ConnectivityServers.make(of: servers) { url in
+      logger.notice(
+        "the address of a server was not understood", metadata: ["url": "\(LogText.escaped(url))"])
+    }
+  }
+
+  /// Tells whoever wants to know where viewers' packets come to, unless it knows.
+  private func tellAddresses(of loop: NetworkLoop) async {
+    let addresses = loop.localAddresses
+    guard addresses != toldAddresses else { return }
+    toldAddresses = addresses
+    await onAddresses(addresses)
   }
 
   private func note(_ step: SignalingStep, _ duration: Duration) {
@@ -133,7 +157,16 @@ public actor MasterApplication {
     in group: inout ThrowingDiscardingTaskGroup<any Error>
   ) async {
     let arrival = NetworkClock.now
+    await tellAddresses(of: context.loop)
     slots.release(where: \.isOver)
+    if let standing = slots.session(of: clientID), standing.isContinued(by: offer) {
+      await renegotiate(standing, offer: offer, context)
+      return
+    }
+    // Whoever may come back keeps the place only as long as nobody else wants it.
+    if slots.isFull {
+      for lost in slots.release(where: \.hasFailed) { await lost.connection.close() }
+    }
     switch slots.offer(from: clientID) {
     case .refuse(let isNews):
       if isNews {
@@ -148,13 +181,30 @@ public actor MasterApplication {
         let session = ViewerSession(
           clientID: clientID,
           connection: try PeerConnection(
-            configuration: PeerConnectionConfiguration(acceptsUnsolicitedMedia: false), on: context.loop),
+            configuration: Self.connectionConfiguration, on: context.loop),
           publisher: context.publisher, metrics: sessionMetrics, offerArrival: arrival, logger: logger)
         slots.occupy(clientID, with: session)
         group.addTask { await self.serve(session, offer: offer, early: early, context) }
       } catch {
         logger.error("no connection could be made: \(error)")
       }
+    }
+  }
+
+  /// A viewer decides what it takes; where its offer crosses one of ours, ours gives way.
+  private static var connectionConfiguration: PeerConnectionConfiguration {
+    var configuration = PeerConnectionConfiguration(acceptsUnsolicitedMedia: false)
+    configuration.isPolite = true
+    return configuration
+  }
+
+  /// Answers one more offer of a viewer that is served.
+  private func renegotiate(_ session: ViewerSession, offer: String, _ context: Context) async {
+    do {
+      let answer = try await session.renegotiate(offer)
+      context.signaling.send(.answer(sdp: answer, to: session.clientID))
+    } catch {
+      if !session.isOver { noteRefusal(error, of: session.clientID) }
     }
   }
 
@@ -177,11 +227,12 @@ public actor MasterApplication {
       let (answer, tracks) = try await session.answer(offer)
       context.signaling.send(.answer(sdp: answer, to: clientID))
       for candidate in early { await session.add(candidate) }
-      await session.run(tracks) { candidate in
-        let payload = ICECandidatePayload(
-          candidate: candidate.candidate, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex,
-          usernameFragment: candidate.usernameFragment)
-        context.signaling.send(.candidate(payload, to: clientID))
+      await session.run(tracks) { signal in
+        switch signal {
+        case .offer(let sdp): context.signaling.send(.offer(sdp: sdp, to: clientID))
+        case .candidate(let candidate):
+          context.signaling.send(.candidate(ICECandidatePayload(candidate), to: clientID))
+        }
       }
     } catch {
       if !session.isOver { noteRefusal(error, of: clientID) }
@@ -212,6 +263,12 @@ public actor MasterApplication {
 }
 
 extension ICECandidatePayload {
+  fileprivate init(_ candidate: ICECandidateInit) {
+    self.init(
+      candidate: candidate.candidate, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex,
+      usernameFragment: candidate.usernameFragment)
+  }
+
   fileprivate var textByteCount: Int {
     [candidate, sdpMid, usernameFragment].reduce(0) { $0 + ($1?.utf8.count ?? 0) }
   }

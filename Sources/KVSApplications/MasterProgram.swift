@@ -21,12 +21,13 @@ public struct MasterFlags: Sendable {
   var maxViewers: String?
   var metrics = false
   var readyFile: String?
+  var network = NetworkFlags()
 
   /// Carries flags as they were typed.
   public init(
     channel: String?, createChannel: Bool, endpointURL: String?, region: String?, accessKey: String?,
     secretKey: String?, sessionToken: String?, video: String?, audio: String?, framesPerSecond: String?,
-    maxViewers: String?, metrics: Bool, readyFile: String?
+    maxViewers: String?, metrics: Bool, readyFile: String?, network: NetworkFlags = NetworkFlags()
   ) {
     self.channel = channel
     self.createChannel = createChannel
@@ -41,6 +42,7 @@ public struct MasterFlags: Sendable {
     self.maxViewers = maxViewers
     self.metrics = metrics
     self.readyFile = readyFile
+    self.network = network
   }
 }
 
@@ -64,12 +66,15 @@ public struct MasterProgram: Program {
       credentials: credentials)
     signaling.endpointURL = try settings.value(.endpointURL, flag: flags.endpointURL, Self.endpoint)
     signaling.createChannelIfMissing = try settings.isOn(.createChannel, flag: flags.createChannel)
+    signaling.certificateAuthorityFile = settings.text(.caFile, flag: flags.network.caFile)
+    let network = try NetworkLoop.Configuration(
+      flags.network, settings, includesLoopback: Self.isLocal(signaling))
     let clip = try ClipLoader.load(settings, flags: flags, logger: logger)
     let readyFile = settings.text(.readyFile, flag: flags.readyFile)
     let printsMetrics = try settings.isOn(.metrics, flag: flags.metrics)
     application = MasterApplication(
       configuration: MasterApplication.Configuration(
-        signaling: signaling, clip: clip, viewersMax: viewersMax, network: Self.network(for: signaling)),
+        signaling: signaling, clip: clip, viewersMax: viewersMax, network: network),
       logger: logger,
       onViewerEnd: { if printsMetrics { Console.print($1.text(ofViewer: $0)) } },
       onConnected: {
@@ -102,9 +107,8 @@ public struct MasterProgram: Program {
 
   /// A master of a stand-in on this host serves viewers on this host: browsers without any network reach it by
   /// loopback only.
-  private static func network(for signaling: SignalingClient.Configuration) -> NetworkLoop.Configuration {
+  private static func isLocal(_ signaling: SignalingClient.Configuration) -> Bool {
     let host = signaling.endpointURL.flatMap { ServiceURL($0) }?.host
-    let isLocal = host.map { $0 == "localhost" || IPAddress($0)?.isLoopback == true } ?? false
-    return NetworkLoop.Configuration(includesLoopback: isLocal)
+    return host.map { $0 == "localhost" || IPAddress($0)?.isLoopback == true } ?? false
   }
 }

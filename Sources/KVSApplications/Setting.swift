@@ -71,6 +71,31 @@ extension Setting {
   public static let host = Setting("host", expects: "an address of this host, or 0.0.0.0 for all")
   /// The port that a server listens on.
   public static let port = Setting("port", expects: "a port from 0 to 65535; 0 picks a free one")
+  /// The port of the stand-in's TURN server for UDP and TCP.
+  public static let turnPort = Setting("turn-port", expects: "a port from 0 to 65535; 0 picks a free one")
+  /// The port of the stand-in's TURN server for TLS.
+  public static let turnTLSPort = Setting(
+    "turn-tls-port", expects: "a port from 0 to 65535; 0 picks a free one")
+  /// Whether the stand-in goes without a TURN server.
+  public static let noTURN = Setting("no-turn", expects: "true or false")
+  /// The addresses that relays are bound to.
+  public static let turnRelayAddress = Setting(
+    "turn-relay-address", expects: "an address of this host, or one of each family with a comma between")
+  /// Networks that the stand-in relays to although it would refuse them.
+  public static let allowPeer = Setting(
+    "allow-peer", expects: "networks such as 192.168.1.0/24, with commas between")
+  /// The addresses by which others reach this host behind a NAT that forwards to it.
+  public static let advertiseAddress = Setting(
+    "advertise-address", expects: "an IP address, or several with commas between")
+  /// The UDP ports that media may use on this host.
+  public static let udpPort = Setting("udp-port", expects: "a port, or a range such as 50000-50100")
+  /// Which ways media may take.
+  public static let icePolicy = Setting("ice-policy", expects: "all or relay")
+  /// How many relays are kept ready for viewers to come.
+  public static let relaySpare = Setting("relay-spare", expects: "a whole number from 0 to 4")
+  /// The authority that relays over TLS are verified by, in place of the system's.
+  public static let caFile = Setting(
+    "ca-file", aliases: ["AWS_KVS_CACERT_PATH"], expects: "a file of PEM certificates")
   /// Where the stand-in keeps its channels.
   public static let dataDirectory = Setting("data-dir", expects: "a folder")
 }

@@ -75,6 +75,21 @@ public struct Settings: Sendable {
       ?? defaultValue
   }
 
+  /// What `parse` makes of each part of a text with commas; empty when it was given nowhere.
+  ///
+  /// - Parameter flags: what a flag was given, once or several times.
+  public func list<Value>(
+    _ setting: Setting, flags: [String] = [], _ parse: (String) -> Value?
+  ) throws(UsageError) -> [Value] {
+    let flag = flags.isEmpty ? nil : flags.joined(separator: ",")
+    let values = try value(setting, flag: flag) { text -> [Value]? in
+      let parts = text.split(separator: ",", omittingEmptySubsequences: false)
+      let values = parts.compactMap { parse(String($0.drop { $0 == " " })) }
+      return values.count == parts.count ? values : nil
+    }
+    return values ?? []
+  }
+
   /// A switch: a flag that is there, or 1/0, true/false, yes/no, on/off in the environment.
   public func isOn(_ setting: Setting, flag: Bool) throws(UsageError) -> Bool {
     if flag { return true }

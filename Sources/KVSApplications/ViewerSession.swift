@@ -12,6 +12,8 @@ import WebRTCCore
 final class ViewerSession: Sendable {
   /// A viewer that is not connected after this long is given up: signaling, checks and handshake together.
   static let connectTimeout = Duration.seconds(30)
+  /// A viewer whose path is lost is waited for so long: either side may look for another one meanwhile.
+  static let recoveryTimeout = Duration.seconds(20)
 
   let clientID: String
   let connection: PeerConnection
@@ -24,6 +26,8 @@ final class ViewerSession: Sendable {
     var metrics: ConnectionMetrics
     var negotiation: Instant?
     var path: Instant?
+    /// Whether an offer of ours is due as soon as the path turns out to be lost.
+    var isRestartNeeded = false
   }
 
   init(
@@ -41,7 +45,9 @@ final class ViewerSession: Sendable {
   }
 
   /// Whether the connection has come to its end, by either side.
-  var isOver: Bool { Self.isEnd(connection.connectionState) }
+  var isOver: Bool { connection.connectionState == .closed }
+  /// Whether the path is lost; another one may be found yet.
+  var hasFailed: Bool { connection.connectionState == .failed }
 
   private static func isEnd(_ state: PeerConnectionState) -> Bool { state == .failed || state == .closed }
 
@@ -70,6 +76,29 @@ final class ViewerSession: Sendable {
     return (answer.sdp, tracks)
   }
 
+  /// Whether an offer is one more of the connection that stands: the viewer looks for a new path.
+  func isContinued(by offer: String) -> Bool {
+    guard let standing = connection.remoteDescription.flatMap({ SessionIdentity(of: $0.sdp) }) else {
+      return false
+    }
+    return SessionIdentity(of: offer) == standing
+  }
+
+  /// Answers one more offer; ours gives way when the two cross.
+  func renegotiate(_ offer: String) async throws(PeerConnectionError) -> String {
+    try await connection.setRemoteDescription(SessionDescriptionInit(type: .offer, sdp: offer))
+    return try await connection.setLocalDescription().sdp
+  }
+
+  /// Takes the viewer's answer to an offer of ours; a bad one is noted, and the session goes on as it was.
+  func accept(answer: String) async {
+    do {
+      try await connection.setRemoteDescription(SessionDescriptionInit(type: .answer, sdp: answer))
+    } catch {
+      logger.info("an answer was refused: \(error)")
+    }
+  }
+
   /// Applies a candidate that the viewer trickled; a bad one is noted and ignored.
   func add(_ candidate: ICECandidatePayload) async {
     do {
@@ -85,12 +114,13 @@ final class ViewerSession: Sendable {
   // MARK: Life
 
   /// Serves the viewer until its connection ends or the task is cancelled, then closes the connection.
-  func run(
-    _ tracks: [Broadcast.Track: Transceiver], sendCandidate: @escaping @Sendable (ICECandidateInit) -> Void
-  ) async {
+  func run(_ tracks: [Broadcast.Track: Transceiver], send: @escaping @Sendable (Signal) -> Void) async {
     await withTaskGroup(of: Void.self) { group in
-      group.addTask { await self.watchCandidates(sendCandidate) }
-      group.addTask { await self.watchEvents() }
+      group.addTask { await self.watchCandidates(send) }
+      group.addTask { await self.watchEvents(send) }
+      group.addTask {
+        for await _ in self.connection.connectionStates { await self.restartIfDue(send) }
+      }
       if tracks.isEmpty {
         logger.notice("a viewer takes neither H.264 video nor Opus audio")
       } else if await isConnectedInTime() {
@@ -125,16 +155,65 @@ final class ViewerSession: Sendable {
         guard let requests = tracks[.video]?.keyFrameRequests else { return }
         for await _ in requests { await publisher.restart(member) }
       }
-      _ = await connection.connectionStates.first(where: Self.isEnd)
+      await waitForEnd()
       group.cancelAll()
     }
     await publisher.leave(member)
     logger.info("the viewer is gone", metadata: ["state": "\(connection.connectionState)"])
   }
 
-  private func watchCandidates(_ send: @escaping @Sendable (ICECandidateInit) -> Void) async {
+  /// Waits until the connection is closed, or has failed and did not come back in time.
+  private func waitForEnd() async {
+    while let end = await connection.connectionStates.first(where: Self.isEnd), end == .failed {
+      logger.info("the viewer's path is lost")
+      let isBack = await withTaskGroup(of: Bool.self) { group in
+        group.addTask {
+          await self.connection.connectionStates.first { $0 == .connected || $0 == .closed } == .connected
+        }
+        group.addTask {
+          try? await Task.sleep(for: Self.recoveryTimeout)
+          return false
+        }
+        defer { group.cancelAll() }
+        return await group.next() ?? false
+      }
+      guard isBack else { return }
+      logger.info("the viewer is back on another path")
+    }
+  }
+
+  // MARK: What the viewer is told
+
+  /// What a session has to tell its viewer.
+  enum Signal: Sendable {
+    case offer(String)
+    case candidate(ICECandidateInit)
+  }
+
+  private func watchCandidates(_ send: @escaping @Sendable (Signal) -> Void) async {
     for await candidate in connection.candidates {
-      if let candidate { send(candidate) }
+      if let candidate { send(.candidate(candidate)) }
+    }
+  }
+
+  /// Offers to look for a new path once the present one is lost.
+  ///
+  /// Nothing else is worth an offer of ours: what the viewer does not take is not forced upon it.
+  private func restartIfDue(_ send: @escaping @Sendable (Signal) -> Void) async {
+    let state = connection.connectionState
+    guard state == .disconnected || state == .failed else { return }
+    let isDue = measured.withLock { measured in
+      defer { measured.isRestartNeeded = false }
+      return measured.isRestartNeeded
+    }
+    guard isDue else { return }
+    do {
+      let offer = try await connection.setLocalDescription()
+      guard offer.type == .offer else { return }
+      logger.info("looking for another path to the viewer")
+      send(.offer(offer.sdp))
+    } catch {
+      logger.debug("no offer could be made: \(error)")
     }
   }
 
@@ -144,8 +223,11 @@ final class ViewerSession: Sendable {
   var metrics: ConnectionMetrics { measured.withLock { $0.metrics } }
 
   /// Takes the times from the network's loop, so that no task's delay is measured with them.
-  private func watchEvents() async {
-    for await event in connection.events { measured.withLock { note(event, in: &$0) } }
+  private func watchEvents(_ send: @escaping @Sendable (Signal) -> Void) async {
+    for await event in connection.events {
+      measured.withLock { note(event, in: &$0) }
+      await restartIfDue(send)
+    }
   }
 
   private func note(_ event: PeerConnectionEvent, in measured: inout Measured) {
@@ -160,7 +242,10 @@ final class ViewerSession: Sendable {
     case .firstPacketSent(_, let time):
       guard measured.metrics[.firstFrame] == nil else { return }
       measured.metrics[.firstFrame] = Duration(time - offerArrival)
-    case .negotiationNeeded, .transceiverAdded: break
+    case .negotiationNeeded:
+      // Before there was a path it is about transceivers, which the viewer's offer decides on.
+      if measured.path != nil { measured.isRestartNeeded = true }
+    case .transceiverAdded: break
     }
   }
 }

@@ -33,10 +33,15 @@ struct ViewerSlots<Session, Candidate> {
   init(limit: Int) { self.limit = limit }
 
   var count: Int { sessions.count }
+  /// Whether a newcomer would be refused.
+  var isFull: Bool { sessions.count >= limit }
+
+  /// The session in a client's slot.
+  func session(of clientID: String) -> Session? { sessions[clientID] }
 
   mutating func offer(from clientID: String) -> OfferDecision {
     let standing = sessions[clientID]
-    guard standing != nil || sessions.count < limit else {
+    guard standing != nil || !isFull else {
       defer { hasToldFull = true }
       _ = takeEarly(of: clientID)
       return .refuse(isNews: !hasToldFull)
@@ -59,11 +64,13 @@ struct ViewerSlots<Session, Candidate> {
     return .held
   }
 
-  /// Frees the slots of all such sessions.
-  mutating func release(where isOver: (Session) -> Bool) {
-    let countBefore = sessions.count
-    sessions = sessions.filter { !isOver($0.value) }
-    if sessions.count < countBefore { hasToldFull = false }
+  /// Frees the slots of all such sessions, and gives the sessions.
+  @discardableResult
+  mutating func release(where isOver: (Session) -> Bool) -> [Session] {
+    let over = sessions.filter { isOver($0.value) }
+    for clientID in over.keys { sessions[clientID] = nil }
+    if !over.isEmpty { hasToldFull = false }
+    return Array(over.values)
   }
 
   private mutating func takeEarly(of clientID: String) -> [Candidate] {

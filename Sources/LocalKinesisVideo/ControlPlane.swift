@@ -34,7 +34,7 @@ extension LocalService {
     case .tagResource: try tagResource(body)
     case .untagResource: try untagResource(body)
     case .listTagsForResource: try listTagsForResource(body)
-    case .getIceServerConfig: try getIceServerConfig(body)
+    case .getIceServerConfig: try getIceServerConfig(body, host: host, at: now)
     }
   }
 
@@ -119,9 +119,11 @@ extension LocalService {
     return ServiceJSON.encode(ControlPlaneShapes.ListTagsForResourceResponse(Tags: channel.tags))
   }
 
-  private func getIceServerConfig(_ body: [UInt8]) throws(KinesisVideoError) -> [UInt8] {
+  private func getIceServerConfig(
+    _ body: [UInt8], host: HostHeader, at now: ServiceTime
+  ) throws(KinesisVideoError) -> [UInt8] {
     let request = try ServiceJSON.decode(KinesisVideoShapes.GetIceServerConfigRequest.self, from: body)
-    _ = try registry.channel(arn: request.channelARN)
+    let channel = try registry.channel(arn: request.channelARN)
     for name in [request.clientID, request.username].compactMap({ $0 }) {
       guard SignalingMessage.isIdentifier(name) else {
         throw KinesisVideoError(
@@ -132,7 +134,9 @@ extension LocalService {
     guard request.service ?? "TURN" == "TURN" else {
       throw KinesisVideoError(.invalidArgument, "Service must be TURN.")
     }
-    return ServiceJSON.encode(KinesisVideoShapes.GetIceServerConfigResponse(iceServerList: []))
+    return ServiceJSON.encode(
+      KinesisVideoShapes.GetIceServerConfigResponse(
+        iceServerList: iceServers(forChannel: channel.arn, host: host, at: now)))
   }
 
   // MARK: endpoints

@@ -13,10 +13,11 @@ import Synchronization
   import Glibc
 #endif
 
-/// The local stand-in of Amazon Kinesis Video signaling: control plane, signaling and viewer page on one port.
+/// The local stand-in of Amazon Kinesis Video signaling: control plane, signaling and viewer page on one port, and
+/// relays on their own.
 ///
-/// All of its connections live on one event loop of the group, where ``LocalService`` decides; this type opens and
-/// closes the port.
+/// All of its HTTP connections live on one event loop of the group, where ``LocalService`` decides; this type opens
+/// and closes the ports. ``TURNServer`` does so for the relays.
 public final class LocalKinesisVideoServer: Sendable {
   /// Where the stand-in listens and whom it knows.
   public struct Configuration: Sendable {
@@ -34,6 +35,8 @@ public final class LocalKinesisVideoServer: Sendable {
     public var sessionToken: Secret<String>?
     /// The folder that channels are stored in; `nil` forgets them with the process.
     public var dataDirectory: String?
+    /// The STUN and TURN server; `nil` for none. Its host is the one above, its TLS the stand-in's own.
+    public var relay: TURNServer.Configuration?
     /// The signaling quotas.
     public var signaling = SignalingHub.Configuration()
     /// The account's ARNs and bounds; the region is the one above.
@@ -55,6 +58,10 @@ public final class LocalKinesisVideoServer: Sendable {
     public let host: String
     /// The port, never 0.
     public let port: Int
+    /// The ports of the TURN server, if there is one.
+    public let relay: TURNServer.Address?
+    /// The file of the certificate to trust for TLS, where something uses it.
+    public let caCertificatePath: String?
 
     /// The address as a URL's origin; of an address that means all interfaces, loopback's.
     public var httpURL: String {
@@ -67,6 +74,18 @@ public final class LocalKinesisVideoServer: Sendable {
     let listener: any Channel
     let state: NIOLoopBound<ServerState>
     let address: Address
+    let relay: Relay?
+  }
+
+  /// A TURN server and where the certificate to trust for it lies.
+  private struct Relay: Sendable {
+    let server: TURNServer
+    let certificate: CertificateFile
+
+    func shutdown() async {
+      await server.shutdown()
+      certificate.remove()
+    }
   }
 
   /// Closes a connection that was accepted beyond the limit.
@@ -81,6 +100,7 @@ public final class LocalKinesisVideoServer: Sendable {
 
   private let configuration: Configuration
   private let loop: any EventLoop
+  private let relayLoop: any EventLoop
   private let logger: Logger
   private let phase = Mutex(Phase.idle)
 
@@ -88,6 +108,7 @@ public final class LocalKinesisVideoServer: Sendable {
   public init(configuration: Configuration, eventLoopGroup: any EventLoopGroup, logger: Logger) {
     self.configuration = configuration
     loop = eventLoopGroup.next()
+    relayLoop = eventLoopGroup.next()
     self.logger = logger
   }
 
@@ -107,6 +128,14 @@ public final class LocalKinesisVideoServer: Sendable {
       let running = try await open()
       phase.withLock { $0 = .running(running) }
       logger.info("local Kinesis Video service listens", metadata: ["address": "\(running.address.httpURL)"])
+      if let relay = running.address.relay {
+        logger.info(
+          "STUN and TURN server listens",
+          metadata: [
+            "host": "\(relay.host ?? "all")", "port": "\(relay.port)",
+            "TLS port": "\(relay.tlsPort.map { "\($0)" } ?? "none")",
+          ])
+      }
       return running.address
     } catch {
       phase.withLock { $0 = .idle }
@@ -138,6 +167,7 @@ public final class LocalKinesisVideoServer: Sendable {
     try? await running.listener.closeFuture.get()
     let closing = try? await loop.submit { running.state.value.stop() }.get()
     for future in closing ?? [] { try? await future.get() }
+    await running.relay?.shutdown()
     logger.info("local Kinesis Video service stopped")
   }
 
@@ -158,6 +188,9 @@ public final class LocalKinesisVideoServer: Sendable {
     try await withService { service, now in try service.createChannelIfMissing(named: name, at: now) }
   }
 
+  /// The TURN server, while it runs.
+  public var turnServer: TURNServer? { current?.relay?.server }
+
   private var current: Running? {
     phase.withLock { phase in if case .running(let running) = phase { running } else { nil } }
   }
@@ -168,34 +201,62 @@ public final class LocalKinesisVideoServer: Sendable {
     guard (0...65_535).contains(configuration.port) else { throw .invalidPort(configuration.port) }
     let store = configuration.dataDirectory.map(ChannelStore.init(directory:))
     let channels = try store?.load() ?? []
+    let relay = try await openRelay()
     do {
-      let state = try await makeState(store: store, channels: channels)
-      let listener = try await ServerBootstrap(group: loop)
-        .serverChannelOption(.backlog, value: 256)
-        .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-        .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-        .childChannelOption(
-          .writeBufferWaterMark,
-          value: .init(low: ServerState.Limits.unsentBytesMax / 2, high: ServerState.Limits.unsentBytesMax)
-        )
-        .childChannelInitializer { channel in
-          channel.eventLoop.makeCompletedFuture {
-            guard state.value.open(channel) else { throw TooManyConnections() }
-            try HTTPConnection(state: state.value).configure(channel)
-          }
-        }
-        .bind(host: configuration.host, port: configuration.port).get()
+      let state = try await makeState(store: store, channels: channels, offer: relay?.server.offer)
+      let listener = try await listen(state)
       let address = Address(
         host: listener.localAddress?.ipAddress ?? configuration.host,
-        port: listener.localAddress?.port ?? configuration.port)
-      return Running(listener: listener, state: state, address: address)
+        port: listener.localAddress?.port ?? configuration.port, relay: relay?.server.address,
+        caCertificatePath: relay?.certificate.path)
+      return Running(listener: listener, state: state, address: address, relay: relay)
     } catch {
+      await relay?.shutdown()
       throw failure(error)
     }
   }
 
+  private func listen(_ state: NIOLoopBound<ServerState>) async throws -> any Channel {
+    let high = ServerState.Limits.unsentBytesMax
+    return try await ServerBootstrap(group: loop)
+      .serverChannelOption(.backlog, value: 256)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.writeBufferWaterMark, value: .init(low: high / 2, high: high))
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          guard state.value.open(channel) else { throw TooManyConnections() }
+          try HTTPConnection(state: state.value).configure(channel)
+        }
+      }
+      .bind(host: configuration.host, port: configuration.port).get()
+  }
+
+  private func openRelay() async throws(LocalServerError) -> Relay? {
+    guard var relay = configuration.relay else { return nil }
+    relay.host = configuration.host
+    let authority =
+      if let directory = configuration.dataDirectory {
+        try LocalCertificateAuthority(directory: directory)
+      } else {
+        try LocalCertificateAuthority()
+      }
+    let identity = try authority.makeServerIdentity(
+      names: Array(configuration.pageHostNames),
+      addresses: HostAddresses.current() + relay.relayAddresses + relay.advertisedAddresses)
+    relay.tlsContext = try identity.makeContext()
+    let certificate = try CertificateFile(of: authority, directory: configuration.dataDirectory)
+    do throws(LocalServerError) {
+      let server = try await TURNServer.open(relay, on: relayLoop, logger: logger)
+      return Relay(server: server, certificate: certificate)
+    } catch {
+      certificate.remove()
+      throw error
+    }
+  }
+
   private func makeState(
-    store: ChannelStore?, channels: [SignalingChannel]
+    store: ChannelStore?, channels: [SignalingChannel], offer: RelayOffer?
   ) async throws -> NIOLoopBound<ServerState> {
     var service = LocalService.Configuration(
       credentials: AWSCredentials(
@@ -205,6 +266,7 @@ public final class LocalKinesisVideoServer: Sendable {
     service.registry = configuration.registry
     service.signaling = configuration.signaling
     service.pageHostNames = configuration.pageHostNames
+    service.relay = offer
     var limits = ServerState.Limits()
     limits.connectionsMax = configuration.connectionsMax
     limits.requestTimeout = configuration.requestTimeout
@@ -212,7 +274,7 @@ public final class LocalKinesisVideoServer: Sendable {
       NIOLoopBound(
         ServerState(
           service: LocalService(configuration: service, random: .system, restoring: channels), store: store,
-          limits: limits, loop: loop, logger: logger, clock: ServerState.systemTime), eventLoop: loop)
+          limits: limits, loop: loop, logger: logger, clock: { .systemNow }), eventLoop: loop)
     }.get()
   }
 

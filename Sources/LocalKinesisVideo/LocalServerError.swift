@@ -14,6 +14,14 @@ public enum LocalServerError: Error, Hashable, Sendable, CustomStringConvertible
   case unreadableData(path: String)
   /// `start` was called twice.
   case alreadyStarted
+  /// Another program has a port of the TURN server.
+  case relayPortInUse(host: String, port: Int, flag: String)
+  /// The process may not listen on a port of the TURN server.
+  case relayPortNotPermitted(port: Int, flag: String)
+  /// The TURN server cannot be started.
+  case cannotRelay(reason: String)
+  /// The certificate authority cannot be made or stored.
+  case cannotCertify(reason: String)
   /// Anything else that the system says.
   case cannotListen(host: String, port: Int, reason: String)
 
@@ -30,6 +38,14 @@ public enum LocalServerError: Error, Hashable, Sendable, CustomStringConvertible
     case .unreadableData(let path):
       "The file \(path) cannot be read; check the folder that --data-dir names, or remove the file."
     case .alreadyStarted: "The local service was started before."
+    case .relayPortInUse(let host, let port, let flag):
+      "Port \(port) on \(host) is in use by another program; choose another one with \(flag), 0 for any free one, or have no relay with --no-turn."
+    case .relayPortNotPermitted(let port, let flag):
+      "This user may not listen on port \(port); choose one above 1023 with \(flag)."
+    case .cannotRelay(let reason):
+      "The TURN server cannot be started (\(reason)); check --host and --turn-port, or have none with --no-turn."
+    case .cannotCertify(let reason):
+      "A certificate for TLS cannot be made (\(reason)); check the folder that --data-dir names."
     case .cannotListen(let host, let port, let reason):
       "Listening on \(host), port \(port), failed (\(reason)); check --host and --port."
     }

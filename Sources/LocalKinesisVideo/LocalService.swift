@@ -23,6 +23,8 @@ public struct LocalService: Sendable {
     public var pageHostNames: Set<String> = []
     /// The scheme that advertised endpoints have: `https` once the stand-in has a certificate.
     public var isSecure = false
+    /// The TURN server that GetIceServerConfig hands out; `nil` for none.
+    public var relay: RelayOffer?
 
     /// Joins the key pair with the defaults.
     public init(credentials: AWSCredentials) { self.credentials = credentials }
@@ -159,6 +161,13 @@ public struct LocalService: Sendable {
     return try registry.create(name: name, atUnixMilliseconds: now.unixMilliseconds).arn
   }
 
+  /// The relays for a channel's clients, with credentials that begin their time now.
+  func iceServers(
+    forChannel arn: String, host: HostHeader, at now: ServiceTime
+  ) -> [KinesisVideoShapes.ICEServerEntry] {
+    configuration.relay.map { [$0.entry(forChannel: arn, host: host, at: now.unixTime)] } ?? []
+  }
+
   // MARK: the viewer page
 
   private mutating func pageResponse(
@@ -231,9 +240,12 @@ public struct LocalService: Sendable {
       endpoint, parameters: [("X-Amz-ChannelARN", channel.arn), ("X-Amz-ClientId", clientID)],
       credentials: configuration.credentials, region: configuration.region, expiresSeconds: 299,
       at: now.unixTime)
+    let servers = iceServers(forChannel: channel.arn, host: host, at: now).map {
+      PageShapes.ICEServer(urls: $0.uris, username: $0.username, credential: $0.password)
+    }
     return ServiceJSON.encode(
       PageShapes.Connection(
-        channelARN: channel.arn, clientId: clientID, url: url.unredacted, iceServers: []))
+        channelARN: channel.arn, clientId: clientID, url: url.unredacted, iceServers: servers))
   }
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FoundationEssentials
 import KinesisVideo
 import Logging
 import NIOCore
@@ -65,13 +64,6 @@ final class ServerState {
   }
 
   var now: ServiceTime { clock() }
-
-  /// The system's clocks.
-  static func systemTime() -> ServiceTime {
-    ServiceTime(
-      instant: Instant(nanoseconds: Int64(clamping: NIODeadline.now().uptimeNanoseconds)),
-      unixMilliseconds: Int64(Date().timeIntervalSince1970 * 1000))
-  }
 
   // MARK: connections
 

@@ -38,7 +38,7 @@ final class HostSockets {
   private var options = Options()
   private var tracker = AddressTracker()
   /// Broadcast addresses of the host's networks.
-  private var forbidden: Set<IPAddress> = []
+  private(set) var forbidden: Set<IPAddress> = []
   /// Where in the range of ports the next socket of a single connection begins to look.
   private var nextPort: UInt16 = 0
   /// By number; the numbers of closed sockets are given out again.

@@ -56,6 +56,7 @@ extension LoopState {
     do throws(NetworkError) {
       let sockets = try hostSockets.openOwn(on: addresses)
       peer.ownSockets += sockets
+      askForAddresses(of: sockets, at: NetworkClock.now)
       return sockets
     } catch {
       logger.warning("a connection gets no UDP sockets", metadata: ["reason": "\(error)"])
@@ -80,6 +81,7 @@ extension LoopState {
   /// Closes sockets and forgets what was reached by them: their numbers will be given out again.
   func close(_ sockets: [UDPSocket]) {
     for socket in sockets { removeRoutes(ofSocket: socket.local.id) }
+    forgetAddresses(of: sockets, at: NetworkClock.now)
     hostSockets.close(sockets)
   }
 
@@ -87,5 +89,8 @@ extension LoopState {
   /// sockets learns of it here.
   private func sharedSocketsChanged(opened: [UDPSocket], gone: [UDPSocket], at now: Instant) {
     addressesChanged(hostSockets.shared.map(\.local.address))
+    servers.forbidden = hostSockets.forbidden
+    forgetAddresses(of: gone, at: now)
+    askForAddresses(of: opened, at: now)
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ICE
 import Logging
 import NIOCore
 import SansIO
@@ -14,6 +15,10 @@ final class LoopState {
   static let timeoutsPerTurnMax = 256
   /// The timer never runs more often than this, whatever the cores ask for.
   static let timerPauseMin = TimeDelta.microseconds(50)
+
+  /// Addresses that servers see one socket at which are remembered for connections to come: NATs in a row, and
+  /// such that give each server another one.
+  static let reflexiveAddressesPerSocketMax = 4
 
   private enum LogKind: Int, CaseIterable {
     case dropped
@@ -49,18 +54,29 @@ final class LoopState {
     answered: { [weak self] answer, now in self?.nameResolved(answer, at: now) })
   /// The connections to TCP candidates of peers.
   private(set) lazy var tcpConnections = TCPConnections(eventLoop: eventLoop, delegate: self)
+  /// Whether all candidates are used or relays alone.
+  let iceTransportPolicy: ICETransportPolicy
+  /// STUN and TURN servers.
+  private(set) lazy var servers = GathererDriver(
+    configuration: serverConfiguration, eventLoop: eventLoop, delegate: self)
+  private let serverConfiguration: GathererDriver.Configuration
+  /// Where servers see the shared sockets, by their numbers, oldest first.
+  var reflexiveAddresses: [UInt32: [TransportAddress]] = [:]
 
   private(set) var drops = DropCounters<NetworkDropCause>()
-  private(set) var datagramsReceived: UInt64 = 0
+  var datagramsReceived: UInt64 = 0
   private(set) var burstsSent: UInt64 = 0
 
   /// Makes an empty loop; `peerLeft` is called whenever a connection has left.
   init(
-    eventLoop: any EventLoop, advertised: AdvertisedAddresses, logger: Logger,
+    eventLoop: any EventLoop, advertised: AdvertisedAddresses,
+    iceTransportPolicy: ICETransportPolicy, servers: GathererDriver.Configuration, logger: Logger,
     peerLeft: @escaping () -> Void, addressesChanged: @escaping ([TransportAddress]) -> Void
   ) {
     self.eventLoop = eventLoop
     self.advertised = advertised
+    self.iceTransportPolicy = iceTransportPolicy
+    serverConfiguration = servers
     self.logger = logger
     self.peerLeft = peerLeft
     self.addressesChanged = addressesChanged
@@ -74,7 +90,8 @@ final class LoopState {
     let isRegistered = table.add(
       peer: number, usernameFragment: peer.core.localUsernameFragment,
       transactionPrefix: peer.core.transactionPrefix)
-    guard isRegistered, !isShutDown else {
+    guard isRegistered, peer.core.transactionPrefix != servers.transactionPrefix, !isShutDown else {
+      if isRegistered { table.remove(peer: number) }
       freeNumbers.append(number)
       if number == peers.count { peers.append(nil) }
       peer.finish(in: self)
@@ -84,10 +101,10 @@ final class LoopState {
     peers[number] = peer
     peer.number = number
     let sockets =
-      peer.sharesSockets
+      peer.sharesSockets || iceTransportPolicy == .relay
       ? hostSockets.shared : openOwnSockets(on: hostSockets.shared.map(\.local.address.ip), for: peer)
     announce(sockets, to: peer, at: now)
-    peer.core.setEndOfLocalCandidates(at: now)
+    gather(for: peer, at: now)
     markDirty(peer)
   }
 
@@ -99,6 +116,7 @@ final class LoopState {
     deadlines.set(nil, for: peer.number)
     names.cancel(owner: peer.number)
     tcpConnections.closeAll(of: peer)
+    servers.releaseRelays(of: peer.number, at: NetworkClock.now)
     close(peer.ownSockets)
     peer.ownSockets = []
     peers[peer.number] = nil
@@ -116,10 +134,13 @@ final class LoopState {
     interfaceMonitor.stop()
     names.shutdown()
     tcpConnections.closeAll()
+    servers.shutdown(at: now)
     hostSockets.closeAll()
     timer?.task.cancel()
     timer = nil
     dirty = []
+    // Until the servers have confirmed that the relays are given back.
+    armTimer(at: now)
   }
 
   /// Notes the user name fragments of a connection, which an ICE restart changes.
@@ -142,6 +163,7 @@ final class LoopState {
 
   /// Drains what was touched, flushes every socket once and sets the timer.
   func endTurn(at now: Instant) {
+    servers.service(at: now)
     var waiting: [PeerDriver] = []
     swap(&waiting, &dirty)
     for peer in waiting {
@@ -155,6 +177,7 @@ final class LoopState {
       if hasMore { markDirty(peer) }
       deadlines.set(peer.core.nextDeadline, for: peer.number)
     }
+    servers.service(at: now)
     flush()
     if dirty.isEmpty {
       // Keeps the array's memory for the next turn.
@@ -194,6 +217,8 @@ final class LoopState {
       socket.send(buffer, as: transmit, at: now)
     } else if TCPConnections.ids.contains(id) {
       tcpConnections.send(buffer, as: transmit)
+    } else if id >= CandidateGatherer.firstRelaySocketID {
+      servers.send(buffer, as: transmit, at: now)
     }
     return true
   }
@@ -201,13 +226,14 @@ final class LoopState {
   private func flush() {
     hostSockets.flush()
     tcpConnections.flush()
+    servers.flush()
     ring.rewind()
   }
 
   // MARK: The timer
 
   private func armTimer(at now: Instant) {
-    guard !isShutDown, let next = deadlines.nextDeadline else { return }
+    guard let next = Instant.earliest(deadlines.nextDeadline, servers.nextDeadline) else { return }
     // A task that fires too early costs one turn; replacing it each time would cost more.
     if let timer, timer.deadline <= next { return }
     timer?.task.cancel()
@@ -221,6 +247,7 @@ final class LoopState {
   private func timerFired() {
     timer = nil
     let now = NetworkClock.now
+    servers.handleTimeout(at: now)
     var handled = 0
     while handled < Self.timeoutsPerTurnMax, let number = deadlines.popExpired(at: now) {
       handled += 1
@@ -250,6 +277,7 @@ extension LoopState: UDPSocketDelegate {
 
   private func receive(_ datagram: RawSpan, on route: Route, at now: Instant) {
     datagramsReceived += 1
+    if servers.isAnswer(datagram) { return servers.receive(datagram, on: route, at: now) }
     switch table.lookup(datagram, on: route) {
     case .dropped(let cause):
       drop(cause, at: now)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DTLS
+public import ICE
 public import Logging
 public import NIOCore
 import NIOPosix
@@ -34,6 +35,18 @@ public final class NetworkLoop: Sendable {
     /// Addresses at which a translator in front of this host makes it reachable, with the same ports: the
     /// public address of a machine in a cloud (1:1 NAT). They are announced beside the host's own.
     public var advertisedAddresses: [IPAddress]
+    /// STUN and TURN servers; ``NetworkLoop/update(iceServers:)`` replaces them.
+    public var iceServers: [ICEServer] = []
+    /// Whether all candidates are used, or relays alone: then no peer learns an address of this host, and neither
+    /// does a STUN server. ``PeerConnectionConfiguration/ice`` can restrict a single connection likewise.
+    public var iceTransportPolicy = ICETransportPolicy.all
+    /// Relays that are kept ready, so that a connection to come does not wait for one: 0 to 4. Each is an
+    /// allocation at a TURN server.
+    public var relaySpareCount = 1
+    /// Who may vouch for TURN servers over TLS and DTLS.
+    public var trustRoots = TrustRoots.system
+    /// The HTTP proxy that TURN over TCP and TLS goes through.
+    public var proxy = ProxyConfiguration.none
     /// Connections that the loop takes at most.
     public var connectionsMax: Int
     /// Bytes that the kernel is asked to buffer for each socket and direction.
@@ -72,6 +85,12 @@ public final class NetworkLoop: Sendable {
     public var channelRebuilds: Int
     /// Connections at present.
     public var connectionCount: Int
+    /// Relays that connections have.
+    public var relayCount: Int
+    /// Relays that wait for a connection.
+    public var spareRelayCount: Int
+    /// Relays that were lost while a connection had them.
+    public var relaysLost: Int
   }
 
   private struct Reservations {
@@ -117,7 +136,8 @@ public final class NetworkLoop: Sendable {
     let reservations = ReservationBox()
     let advertised = AdvertisedAddresses(configuration.advertisedAddresses)
     let state = LoopState(
-      eventLoop: eventLoop, advertised: advertised, logger: logger,
+      eventLoop: eventLoop, advertised: advertised, iceTransportPolicy: configuration.iceTransportPolicy,
+      servers: configuration.servers, logger: logger,
       peerLeft: { reservations.state.withLock { $0.connectionCount -= 1 } },
       addressesChanged: { addresses in reservations.state.withLock { $0.localAddresses = addresses } })
     let confined = LoopConfined(state, to: eventLoop)
@@ -129,6 +149,8 @@ public final class NetworkLoop: Sendable {
     await withCheckedContinuation { continuation in
       eventLoop.execute {
         confined.value.open(opening.sockets, options: options, interfaces: interfaces)
+        confined.value.update(servers: configuration.iceServers, at: NetworkClock.now)
+        confined.value.scheduleTurn()
         continuation.resume()
       }
     }
@@ -139,11 +161,26 @@ public final class NetworkLoop: Sendable {
     eventLoop.execute { state.value.shutdown() }
   }
 
-  /// Ends all connections with a goodbye to their peers and closes the sockets. Calling it again does
-  /// nothing.
+  /// Ends all connections with a goodbye to their peers, gives relays back and closes the sockets. Calling it
+  /// again does nothing.
+  ///
+  /// It waits for the TURN servers' confirmation, two seconds at most.
   public func shutdown() async {
     reservations.state.withLock { $0.isShutDown = true }
-    await run { state, _ in state.shutdown() }
+    await withCheckedContinuation { continuation in
+      post { state, _ in
+        state.shutdown()
+        state.servers.whenEnded { continuation.resume() }
+      }
+    }
+  }
+
+  /// Replaces the STUN and TURN servers: renewed credentials, or other servers.
+  ///
+  /// Relays that are in use live on under the credentials that made them. Connections that had no server to ask
+  /// get relays now.
+  public func update(iceServers: [ICEServer]) async {
+    await run { state, now in state.update(servers: iceServers, at: now) }
   }
 
   /// What has passed through the sockets so far.
@@ -152,11 +189,16 @@ public final class NetworkLoop: Sendable {
     return await run { state, _ in
       Statistics(
         datagramsReceived: state.datagramsReceived, burstsSent: state.burstsSent, drops: state.drops,
-        channelRebuilds: state.hostSockets.rebuildCount, connectionCount: connectionCount)
+        channelRebuilds: state.hostSockets.rebuildCount, connectionCount: connectionCount,
+        relayCount: state.servers.relayCount, spareRelayCount: state.servers.spareRelayCount,
+        relaysLost: state.servers.relaysLost)
     }
   }
 
   // MARK: For connections
+
+  /// Whether all candidates are used or relays alone.
+  var iceTransportPolicy: ICETransportPolicy { configuration.iceTransportPolicy }
 
   /// Runs `body` as one turn of the loop and returns what it returns.
   func run<Result: Sendable>(_ body: @escaping @Sendable (LoopState, Instant) -> Result) async -> Result {
@@ -198,5 +240,13 @@ public final class NetworkLoop: Sendable {
   /// Kernel sockets on their way to the event loop, given up by the sender.
   private struct KernelSockets: @unchecked Sendable {
     let sockets: [KernelSocket]
+  }
+}
+
+extension NetworkLoop.Configuration {
+  fileprivate var servers: GathererDriver.Configuration {
+    GathererDriver.Configuration(
+      relaySpareCount: relaySpareCount, trustRoots: trustRoots, proxy: proxy,
+      sendsOffloaded: usesSegmentationOffload, kernelBufferByteCount: kernelBufferByteCount)
   }
 }

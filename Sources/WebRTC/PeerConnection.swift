@@ -117,6 +117,7 @@ public final class PeerConnection: Sendable {
       wallClockNanosecondsAtZero: NetworkClock.wallClockNanosecondsAtZero)
     coreConfiguration.cname = configuration.cname
     coreConfiguration.ice = configuration.ice
+    if loop.iceTransportPolicy == .relay { coreConfiguration.ice.transportPolicy = .relay }
     coreConfiguration.acceptsUnsolicitedMedia = configuration.acceptsUnsolicitedMedia
     coreConfiguration.pacingRateBitsPerSecond = configuration.pacingRateBitsPerSecond
     coreConfiguration.restartsICEAutomatically = configuration.restartsICEAutomatically

@@ -34,6 +34,48 @@ struct CommonOptions: ParsableArguments {
   var flags: CommonFlags { CommonFlags(config: config, logLevel: logLevel, readyFile: readyFile) }
 }
 
+/// What the commands with a stand-in take for its TURN server.
+struct RelayOptions: ParsableArguments {
+  @Option(help: "The TURN server's port for UDP and TCP; 0 picks a free one. (default: 3478 if it is free)")
+  var turnPort: String?
+
+  @Option(help: "The TURN server's port for TLS; 0 picks a free one. (default: 5349 if it is free)")
+  var turnTlsPort: String?
+
+  @Flag(help: "Have no TURN server.")
+  var noTurn = false
+
+  @Option(help: "The address that relays are bound to. (default: that of --host)")
+  var turnRelayAddress: String?
+
+  @Option(help: "Relay to this network although it is private, 192.168.1.0/24 for example; repeatable.")
+  var allowPeer: [String] = []
+
+  func flags(advertiseAddress: String?) -> RelayFlags {
+    RelayFlags(
+      turnPort: turnPort, turnTLSPort: turnTlsPort, noTURN: noTurn, relayAddress: turnRelayAddress,
+      allowPeers: allowPeer, advertiseAddress: advertiseAddress)
+  }
+}
+
+/// What the commands with a camera take for its network.
+struct NetworkOptions: ParsableArguments {
+  @Option(help: "The UDP ports that media may use, 50000-50100 for example. (default: any)")
+  var udpPort: String?
+
+  @Option(help: "Which ways media may take: all, or relay for relays alone. (default: all)")
+  var icePolicy: String?
+
+  @Option(help: "Relays that are kept ready for viewers to come, 0 to 4. (default: 1)")
+  var relaySpare: String?
+
+  func flags(advertiseAddress: String?, caFile: String? = nil) -> NetworkFlags {
+    NetworkFlags(
+      udpPorts: udpPort, advertiseAddress: advertiseAddress, icePolicy: icePolicy, relaySpare: relaySpare,
+      caFile: caFile)
+  }
+}
+
 struct DemoCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "demo", abstract: "Everything at once: a local service, a camera that plays a clip, a page.",
@@ -51,13 +93,22 @@ struct DemoCommand: AsyncParsableCommand {
   @Flag(help: "Print the durations of each connection's steps when it ends.")
   var metrics = false
 
+  @Option(help: "Tell others this address instead of the host's own, behind a NAT that forwards to it.")
+  var advertiseAddress: String?
+
+  @OptionGroup var network: NetworkOptions
+
+  @OptionGroup var relay: RelayOptions
+
   @OptionGroup var common: CommonOptions
 
   func run() async throws {
     await ProgramRunner.run(flags: common.flags) { settings, logger in
       try await DemoProgram(
         flags: DemoFlags(
-          host: host, port: port, maxViewers: maxViewers, metrics: metrics, readyFile: common.readyFile),
+          host: host, port: port, maxViewers: maxViewers, metrics: metrics, readyFile: common.readyFile,
+          relay: relay.flags(advertiseAddress: advertiseAddress),
+          network: network.flags(advertiseAddress: advertiseAddress)),
         settings: settings, logger: logger)
     }
   }
@@ -86,6 +137,11 @@ struct LocalCommand: AsyncParsableCommand {
   @Option(help: "The secret key that it accepts. (default: local-secret)")
   var secretKey: String?
 
+  @Option(help: "Tell others this address instead of the host's own, behind a NAT that forwards to it.")
+  var advertiseAddress: String?
+
+  @OptionGroup var relay: RelayOptions
+
   @OptionGroup var common: CommonOptions
 
   func run() async throws {
@@ -93,7 +149,8 @@ struct LocalCommand: AsyncParsableCommand {
       try await LocalProgram(
         flags: LocalFlags(
           host: host, port: port, dataDirectory: dataDir, region: region, accessKey: accessKey,
-          secretKey: secretKey, readyFile: common.readyFile),
+          secretKey: secretKey, readyFile: common.readyFile,
+          relay: relay.flags(advertiseAddress: advertiseAddress)),
         settings: settings, logger: logger)
     }
   }
@@ -140,6 +197,18 @@ struct MasterCommand: AsyncParsableCommand {
   @Flag(help: "Print the durations of each connection's steps when it ends.")
   var metrics = false
 
+  @Option(
+    help: "Tell viewers this address as well: that of a NAT which forwards to this host, with the same ports."
+  )
+  var advertiseAddress: String?
+
+  @Option(
+    help:
+      "Verify the service and relays over TLS by the certificates in this file (also AWS_KVS_CACERT_PATH).")
+  var caFile: String?
+
+  @OptionGroup var network: NetworkOptions
+
   @OptionGroup var common: CommonOptions
 
   func run() async throws {
@@ -149,7 +218,8 @@ struct MasterCommand: AsyncParsableCommand {
           channel: channel, createChannel: createChannel, endpointURL: endpointUrl, region: region,
           accessKey: accessKey, secretKey: secretKey, sessionToken: sessionToken, video: video,
           audio: audio, framesPerSecond: fps, maxViewers: maxViewers, metrics: metrics,
-          readyFile: common.readyFile),
+          readyFile: common.readyFile,
+          network: network.flags(advertiseAddress: advertiseAddress, caFile: caFile)),
         settings: settings, logger: logger)
     }
   }

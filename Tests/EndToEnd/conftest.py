@@ -8,6 +8,19 @@ from programs import ACCESS_KEY, SECRET_KEY, Program
 
 CHROMIUM = "/usr/bin/chromium"
 
+ONLY_RELAYS_OVER = """{
+  const wanted = (url) => url.startsWith("turn:") && url.endsWith("transport=%s");
+  const narrowed = (configuration) => ({
+    ...configuration,
+    iceServers: configuration.iceServers.map((server) => ({...server, urls: server.urls.filter(wanted)})),
+  });
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(configuration) { super(narrowed(configuration)); }
+    setConfiguration(configuration) { super.setConfiguration(narrowed(configuration)); }
+  };
+}"""
+"""Leaves the page's relays one transport: Chromium would choose for itself."""
+
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
@@ -16,9 +29,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def service(folder):
-    """The stand-in on a free port; gives what its ready file says."""
+    """The stand-in on free ports, which relays to this host; gives what its ready file says."""
     program = Program(
-        folder, "local", "local", "--port", "0", "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY)
+        folder, "local", "local", "--port", "0", "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY,
+        "--turn-port", "0", "--turn-tls-port", "0", "--allow-peer", "127.0.0.0/8")
     try:
         yield program.ready()
     finally:
@@ -60,11 +74,15 @@ def open_viewer(chromium, service):
     """Opens the viewer page, each in a browser profile of its own."""
     contexts = []
 
-    def open_page(channel=None):
+    def open_page(channel=None, relay_over=None, address=None):
+        """`relay_over` is udp or tcp: no other way than a relay over it; `address` is another page than the service's."""
         context = chromium.new_context(viewport={"width": 1280, "height": 800})
         contexts.append(context)
         page = context.new_page()
-        page.goto(service["page"] + (f"?channel={channel}" if channel else ""))
+        if relay_over:
+            page.add_init_script(ONLY_RELAYS_OVER % relay_over)
+        address = address or service["page"] + (f"?channel={channel}" if channel else "")
+        page.goto(address + ("&relay=only" if relay_over else ""))
         return page
 
     yield open_page

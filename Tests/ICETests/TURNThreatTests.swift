@@ -156,6 +156,22 @@ struct TURNThreatTests {
     #expect(expected != nil)
   }
 
+  @Test(
+    "T3: a public address of the server's own host is refused, and running allocations learn another policy")
+  func hostAddresses() throws {
+    let own = try address("203.0.113.1", 53)
+    var bench = try TURNServerBench { $0.peerPolicy = TURNPeerPolicy(hostAddresses: [own.ip]) }
+    let login = try bench.login(from: client)
+    #expect(try bench.allocate(login, from: client) == nil)
+    #expect(try bench.bind(0x4000, own, login, from: client) == .forbidden)
+    bench.server.update(peerPolicy: TURNPeerPolicy(allowedPeers: [own], hostAddresses: [own.ip]))
+    #expect(try bench.bind(0x4000, own, login, from: client) == nil)
+    bench.server.update(peerPolicy: TURNPeerPolicy(hostAddresses: [own.ip]))
+    #expect(try bench.bind(0x4000, own, login, from: client) == .forbidden)
+    let fromOwn = bench.fromPeer([1], own)
+    #expect(fromOwn == nil)
+  }
+
   @Test("T3: relayed addresses of a server inside a private network reach each other and nothing else there")
   func ownRelays() throws {
     var world = try TURNWorld(seed: 1)

@@ -3,6 +3,7 @@
 import Configuration
 import FoundationEssentials
 import KinesisVideo
+import LocalKinesisVideo
 import Logging
 import MediaFiles
 import Testing
@@ -99,6 +100,50 @@ struct SettingsTests {
     #expect(try !Settings([:]).isOn(.metrics, flag: false))
     let told = sentence { _ = try Settings(["METRIC_PRINT_ENABLED": "maybe"]).isOn(.metrics, flag: false) }
     #expect(told == "METRIC_PRINT_ENABLED is not valid: expected true or false")
+  }
+
+  @Test("A list takes commas and repeated flags, and all of its parts have to be right")
+  func lists() throws {
+    let settings = Settings(["KVS_WEBRTC_ALLOW_PEER": "10.0.0.0/8, 192.168.1.0/24"])
+    let parse: (String) -> String? = { $0.contains("/") ? $0 : nil }
+    #expect(try settings.list(.allowPeer, parse) == ["10.0.0.0/8", "192.168.1.0/24"])
+    #expect(try settings.list(.allowPeer, flags: ["a/1", "b/2,c/3"], parse) == ["a/1", "b/2", "c/3"])
+    #expect(try Settings([:]).list(.allowPeer, parse).isEmpty)
+    #expect(
+      sentence { _ = try settings.list(.allowPeer, flags: ["a/1,"], parse) }?.contains("--allow-peer") == true
+    )
+  }
+
+  @Test(
+    "Port ranges are one port or two with a dash, in order",
+    arguments: [
+      ("50000", 50_000...50_000), ("50000-50100", 50_000...50_100), ("1-65535", 1...65_535), ("2-1", nil),
+      ("0", nil),
+      ("0-5", nil), ("1-65536", nil), ("1-2-3", nil), ("", nil), ("-", nil), ("a-b", nil), ("5-", nil),
+    ] as [(String, ClosedRange<UInt16>?)])
+  func portRanges(text: String, ports: ClosedRange<UInt16>?) {
+    #expect(NetworkLoop.Configuration.portRange(text) == ports)
+  }
+
+  @Test("The stand-in has a TURN server unless it is told not to; ports that nobody named may be others")
+  func relays() throws {
+    let plain = try #require(try TURNServer.Configuration.make(RelayFlags(), Settings([:])))
+    #expect((plain.port, plain.tlsPort, plain.mayUseOtherPorts) == (3478, 5349, true))
+    let named = try #require(
+      try TURNServer.Configuration.make(
+        RelayFlags(turnPort: "0", allowPeers: ["10.0.0.0/8"], advertiseAddress: "203.0.113.9"),
+        Settings(["KVS_WEBRTC_TURN_TLS_PORT": "443"])))
+    #expect((named.port, named.tlsPort, named.mayUseOtherPorts) == (0, 443, false))
+    #expect("\(named.allowedPrefixes)" == "[10.0.0.0/8]")
+    #expect("\(named.advertisedAddresses)" == "[203.0.113.9]")
+    let none = try TURNServer.Configuration.make(RelayFlags(noTURN: true), Settings([:]))
+    #expect(none == nil)
+    for flags in [
+      RelayFlags(turnPort: "x"), RelayFlags(turnTLSPort: "65536"), RelayFlags(allowPeers: ["10.0.0.0/33"]),
+      RelayFlags(relayAddress: "here"), RelayFlags(advertiseAddress: "203.0.113.9,"),
+    ] {
+      #expect(throws: UsageError.self) { try TURNServer.Configuration.make(flags, Settings([:])) }
+    }
   }
 
   @Test("A file of NAME=value lines is read; one that is not there is one sentence")

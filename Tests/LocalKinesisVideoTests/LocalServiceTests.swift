@@ -15,8 +15,10 @@ struct ServiceHarness {
   var now = ServiceTime(instant: .zero, unixMilliseconds: 1_706_703_330_250)
   let credentials = AWSCredentials(accessKeyID: "local", secretAccessKey: Secret(secret))
 
-  init() {
-    service = LocalService(configuration: .init(credentials: credentials), random: RandomSource(seed: 3))
+  init(relay: RelayOffer? = nil) {
+    var configuration = LocalService.Configuration(credentials: credentials)
+    configuration.relay = relay
+    service = LocalService(configuration: configuration, random: RandomSource(seed: 3))
   }
 
   /// A REST request as a client signs it; the parameters are what tests get wrong.
@@ -244,7 +246,9 @@ struct LocalServiceTests {
     #expect(response.status == 200)
   }
 
-  @Test("AT-49 ICE servers: an empty list, 404 for an unknown channel, 400 for a malformed client id")
+  @Test(
+    "AT-49 ICE servers: an empty list without a TURN server, 404 for an unknown channel, 400 for a malformed client id"
+  )
   func iceServers() throws {
     var harness = ServiceHarness()
     let arn = try harness.createChannel()

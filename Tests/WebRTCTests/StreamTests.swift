@@ -127,8 +127,8 @@ struct BurstRingTests {
   func empty() {
     var ring = BurstRing()
     for _ in 0..<1000 {
-      let filled = ring.fill { _ in nil }
-      #expect(filled == nil)
+      let filled = ring.fill { _ -> Int? in nil }
+      #expect(filled?.1 == nil)
     }
     #expect(!ring.isExhausted)
   }

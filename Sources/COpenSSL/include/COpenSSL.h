@@ -57,6 +57,9 @@ enum { CO_DIGEST_BYTES_MAX = 64 };
 /// Writes the digest of the certificate's DER form and returns its length, 0 on failure.
 size_t co_certificate_digest(const co_certificate *certificate, int hash, uint8_t digest[CO_DIGEST_BYTES_MAX]);
 
+/// Whether a certificate in DER form is for a host: a name, or an address as text. Nothing else of it is verified.
+int co_certificate_is_for_host(const uint8_t *der, size_t bytes, const char *host);
+
 // MARK: DTLS
 
 /// One DTLS association over datagrams that the caller moves. Not for several threads at once.

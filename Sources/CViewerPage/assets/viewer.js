@@ -9,6 +9,7 @@
 const ANSWER_TIMEOUT = 5000;          // ms from the offer to the answer
 const FIRST_FRAME_TIMEOUT = 12000;    // ms from the answer to the first picture
 const DISCONNECTED_TIMEOUT = 3000;    // ms that a peer connection may be "disconnected"
+const RESTART_TIMEOUT = 8000;         // ms that a new search for a path may take before all begins anew
 const STALL_TIMEOUT = 4000;           // ms without a single new byte of media
 const FETCH_TIMEOUT = 8000;           // ms for an HTTP request
 const STABLE_AFTER = 5000;            // ms of live picture after which the back-off starts over
@@ -24,7 +25,8 @@ const app = {
   channel: "",
   session: null,          // the current attempt
   wasLive: false,         // whether this viewing has ever shown a picture
-  attempts: 0,            // offers sent since View was pressed
+  attempts: 0,            // sessions offered since View was pressed
+  restarts: 0,            // searches for a new path within a session, by either side, since View was pressed
   failures: 0,            // attempts in a row that came to nothing: the back-off's exponent
   fullAnswers: 0,
   retryTimer: null,
@@ -33,6 +35,7 @@ const app = {
   pressedAt: null,
   bitrates: [],
   wantsSound: true,
+  isRelayOnly: false,     // whether media may take no other way than through a relay
 };
 
 const element = (id) => document.getElementById(id);
@@ -44,6 +47,8 @@ window.kvs = {
   get pc() { return app.session?.pc ?? null; },
   get channel() { return app.channel; },
   get attempts() { return app.attempts; },
+  get restarts() { return app.restarts; },
+  restart: () => recover(app.session, "A new path was asked for.", false),
   get errors() { return app.errors.slice(); },
   stats: () => collectStatistics(app.session),
 };
@@ -156,9 +161,9 @@ function showHint(isEmpty) {
 function startViewing(channel) {
   stopViewing();
   Object.assign(app, {
-    channel, wasLive: false, attempts: 0, failures: 0, fullAnswers: 0, errors: [], pressedAt: performance.now(),
+    channel, wasLive: false, attempts: 0, restarts: 0, failures: 0, fullAnswers: 0, errors: [], pressedAt: performance.now(),
   });
-  history.replaceState(null, "", `?channel=${encodeURIComponent(channel)}`);
+  history.replaceState(null, "", `?channel=${encodeURIComponent(channel)}${app.isRelayOnly ? "&relay=only" : ""}`);
   element("channel").disabled = true;
   attempt();
 }
@@ -229,8 +234,9 @@ function beginSession() {
   app.session = {
     isOver: false, pc: null, socket: null, stream: null, clientId: "",
     startedAt: app.pressedAt ?? now,
-    offer: null, isOfferSent: false, answerTimer: null, answeredAt: null, hasVideo: true,
-    heldLocal: [], heldRemote: [],          // candidates that wait for the offer to leave, for the answer to come
+    offer: null, isDescriptionSent: false, answerTimer: null, answeredAt: null, hasVideo: true,
+    heldLocal: [], heldRemote: [],          // candidates that wait for our description to leave, for the answer to come
+    isMakingOffer: false, restartedAt: null, restartReason: "",
     liveAt: null, firstFrameAfter: null, disconnectedAt: null,
     bytes: 0, bytesChangedAt: now, bitrate: null, level: null, previous: null,
   };
@@ -275,7 +281,7 @@ async function hasMaster() {
 }
 
 function openPeerConnection(session, iceServers) {
-  const pc = session.pc = new RTCPeerConnection({ iceServers });
+  const pc = session.pc = new RTCPeerConnection({ iceServers, iceTransportPolicy: transportPolicy() });
   pc.addTransceiver("video", { direction: "recvonly" });
   pc.addTransceiver("audio", { direction: "recvonly" });
   session.stream = new MediaStream();
@@ -289,11 +295,19 @@ function openPeerConnection(session, iceServers) {
   pc.onconnectionstatechange = () => connectionStateChanged(session);
 }
 
-async function makeOffer(session) {
-  const offer = await session.pc.createOffer();
-  if (session.isOver) return;
-  session.offer = { type: offer.type, sdp: offer.sdp };
-  await session.pc.setLocalDescription(offer);
+const transportPolicy = () => (app.isRelayOnly ? "relay" : "all");
+
+async function makeOffer(session, options) {
+  session.isMakingOffer = true;
+  try {
+    session.isDescriptionSent = false;
+    const offer = await session.pc.createOffer(options);
+    if (session.isOver) return;
+    session.offer = { type: offer.type, sdp: offer.sdp };
+    await session.pc.setLocalDescription(offer);
+  } finally {
+    session.isMakingOffer = false;
+  }
   sendOfferWhenReady(session);
 }
 
@@ -301,9 +315,32 @@ function connectionStateChanged(session) {
   if (session.isOver) return;
   const state = session.pc.connectionState;
   session.disconnectedAt = state === "disconnected" ? performance.now() : null;
-  if (state === "failed") fail(session, "The media path broke.");
+  if (state === "failed") recover(session, "The media path broke.");
   if (state === "closed") fail(session, "The camera closed the connection.");
   if (state === "connected") watchTransport(session);
+}
+
+/** Looks for a new path within the session (an ICE restart), and begins a new session when there is no way to. */
+async function recover(session, reason, isBroken = true) {
+  if (!session || session.isOver || session.restartedAt !== null) return;
+  const canRestart = session.liveAt !== null && session.socket.readyState === WebSocket.OPEN
+    && session.pc.signalingState === "stable" && !session.isMakingOffer;
+  if (!canRestart) return fail(session, reason);
+  session.restartedAt = performance.now();
+  session.restartReason = reason;
+  app.restarts += 1;
+  noteError(`${reason} Looking for another path.`);
+  if (isBroken) show("reconnecting", "Reconnecting …", "Looking for another path to the camera …");
+  try {
+    if (!(await hasMaster())) return fail(session, reason);
+    // The relays' passwords of the beginning may have grown too old for a new allocation.
+    const { iceServers = [] } = await fetchJSON(`/api/connect?channel=${encodeURIComponent(app.channel)}`);
+    if (session.isOver) return;
+    session.pc.setConfiguration({ iceServers, iceTransportPolicy: transportPolicy() });
+    await makeOffer(session, { iceRestart: true });
+  } catch {
+    fail(session, reason);
+  }
 }
 
 /** A master that ends properly closes DTLS: that is known at once, without waiting for a timeout. */
@@ -335,19 +372,28 @@ function send(session, action, payload, correlationId) {
 }
 
 function sendOfferWhenReady(session) {
-  if (session.isOver || session.isOfferSent || !session.offer) return;
+  if (session.isOver || session.isDescriptionSent || !session.offer) return;
   if (session.socket.readyState !== WebSocket.OPEN) return;
-  session.isOfferSent = true;
-  app.attempts += 1;
-  showProgress("Waiting for the camera's answer …");
-  send(session, "SDP_OFFER", session.offer, `offer-${app.attempts}`);
-  for (const candidate of session.heldLocal.splice(0)) sendCandidate(session, candidate);
+  const isFirst = session.answeredAt === null;
+  if (isFirst) {
+    app.attempts += 1;
+    showProgress("Waiting for the camera's answer …");
+  }
+  send(session, "SDP_OFFER", session.offer, `offer-${app.attempts}-${app.restarts}`);
+  descriptionSent(session);
+  if (!isFirst) return; // The watchdog ends a restart that gets no answer.
   session.answerTimer = setTimeout(
     () => fail(session, "The camera has not answered yet.", "quiet"), ANSWER_TIMEOUT);
 }
 
+/** The camera takes candidates only after the description that they belong to. */
+function descriptionSent(session) {
+  session.isDescriptionSent = true;
+  for (const candidate of session.heldLocal.splice(0)) sendCandidate(session, candidate);
+}
+
 function sendCandidate(session, candidate) {
-  if (!session.isOfferSent) session.heldLocal.push(candidate);
+  if (!session.isDescriptionSent) session.heldLocal.push(candidate);
   else send(session, "ICE_CANDIDATE", candidate.toJSON());
 }
 
@@ -363,6 +409,7 @@ function receive(session, data) {
   }
   switch (message.messageType) {
     case "SDP_ANSWER": return acceptAnswer(session, payload);
+    case "SDP_OFFER": return acceptOffer(session, payload);
     case "ICE_CANDIDATE": return acceptCandidate(session, payload);
     case "STATUS_RESPONSE": return acceptStatus(session, message.statusResponse ?? {});
     case "GO_AWAY":
@@ -374,7 +421,8 @@ function receive(session, data) {
 }
 
 async function acceptAnswer(session, answer) {
-  if (session.answeredAt !== null || !answer?.sdp) return;
+  if (!answer?.sdp) return;
+  if (session.answeredAt !== null) return acceptLaterAnswer(session, answer);
   session.answeredAt = performance.now();
   clearTimeout(session.answerTimer);
   if (isEveryLineRejected(answer.sdp)) return failFull(session);
@@ -386,6 +434,41 @@ async function acceptAnswer(session, answer) {
     session.heldRemote = null;
   } catch (error) {
     fail(session, `The camera's answer was refused: ${error.message}`);
+  }
+}
+
+/** The answer to a restart: the old path carries media until a new one stands. */
+async function acceptLaterAnswer(session, answer) {
+  if (session.pc.signalingState !== "have-local-offer") return;
+  if (!isSameCamera(session, answer.sdp)) return fail(session, "The camera was started again.");
+  try {
+    await session.pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+  } catch (error) {
+    fail(session, `The camera's answer was refused: ${error.message}`);
+  }
+}
+
+/** A camera that was started again has a new certificate, and nothing of this session. */
+function isSameCamera(session, sdp) {
+  const certificates = (text) => [...new Set(text.match(/^a=fingerprint:.*$/gm))].sort().join();
+  return certificates(sdp) === certificates(session.pc.currentRemoteDescription.sdp);
+}
+
+/** The camera looks for a new path. When two offers cross, the camera takes its own back, so ours stands. */
+async function acceptOffer(session, offer) {
+  if (!offer?.sdp || session.answeredAt === null) return;
+  if (session.isMakingOffer || session.pc.signalingState !== "stable") return;
+  app.restarts += 1;
+  try {
+    session.isDescriptionSent = false;
+    await session.pc.setRemoteDescription({ type: "offer", sdp: offer.sdp });
+    await session.pc.setLocalDescription();
+    const { type, sdp } = session.pc.localDescription;
+    if (session.isOver) return;
+    send(session, "SDP_ANSWER", { type, sdp });
+    descriptionSent(session);
+  } catch (error) {
+    fail(session, `The camera's offer was refused: ${error.message}`);
   }
 }
 
@@ -465,12 +548,25 @@ function hasStarted(session, statistics) {
   return session.hasVideo ? statistics.framesDecoded > 0 : statistics.bytesReceived > 0;
 }
 
+/** The states alone do not tell: they stay "connected" while a new path is looked for beside a silent one. */
+function hasRecovered({ pc, bytesChangedAt, restartedAt, isMakingOffer }) {
+  return pc.connectionState === "connected" && pc.signalingState === "stable" && !isMakingOffer
+    && bytesChangedAt > restartedAt;
+}
+
 function checkHealth(session) {
   const now = performance.now();
-  if (session.disconnectedAt !== null && now - session.disconnectedAt > DISCONNECTED_TIMEOUT) {
-    fail(session, "The connection to the camera was lost.");
+  if (session.restartedAt !== null) {
+    if (hasRecovered(session)) {
+      session.restartedAt = null;
+      show("live", "Live", app.channel);
+    } else if (now - session.restartedAt > RESTART_TIMEOUT) {
+      fail(session, session.restartReason);
+    }
+  } else if (session.disconnectedAt !== null && now - session.disconnectedAt > DISCONNECTED_TIMEOUT) {
+    recover(session, "The connection to the camera was lost.");
   } else if (session.liveAt !== null && now - session.bytesChangedAt > STALL_TIMEOUT) {
-    fail(session, "Nothing arrives from the camera any more.");
+    recover(session, "Nothing arrives from the camera any more.");
   } else if (session.liveAt === null && session.answeredAt !== null && now - session.answeredAt > FIRST_FRAME_TIMEOUT) {
     fail(session, "The camera answered, but no picture arrived.");
   } else if (session.liveAt !== null && now - session.liveAt > STABLE_AFTER) {
@@ -648,6 +744,11 @@ element("form").addEventListener("submit", (event) => {
 
 element("retry").addEventListener("click", attempt);
 
+element("relay").addEventListener("change", () => {
+  app.isRelayOnly = element("relay").checked;
+  if (app.channel) startViewing(app.channel);
+});
+
 element("sound").addEventListener("click", () => {
   app.wantsSound = video.muted;
   play();
@@ -679,6 +780,8 @@ async function keepChannelsFresh() {
 setInterval(tick, 1000);
 setInterval(keepChannelsFresh, CHANNELS_POLL);
 
-const wanted = new URLSearchParams(location.search).get("channel");
+const query = new URLSearchParams(location.search);
+app.isRelayOnly = element("relay").checked = query.get("relay") === "only";
+const wanted = query.get("channel");
 if (wanted) startViewing(wanted);
 else keepChannelsFresh();

@@ -13,17 +13,21 @@ public struct TURNPeerPolicy: Sendable {
   public var allowedPrefixes: [IPPrefix]
   /// Single sockets that are relayed to although their addresses are refused by default.
   public var allowedPeers: Set<TransportAddress>
-  /// Ranges that are never relayed to, whatever else is said; the server's own public addresses, for example.
+  /// Ranges that are never relayed to, whatever else is said.
   public var deniedPrefixes: [IPPrefix]
+  /// Addresses of the server's own host. They are refused as loopback is, because what listens there often trusts
+  /// its own host.
+  public var hostAddresses: Set<IPAddress>
 
   /// Makes a policy; without arguments the default one.
   public init(
     allowedPrefixes: [IPPrefix] = [], allowedPeers: Set<TransportAddress> = [],
-    deniedPrefixes: [IPPrefix] = []
+    deniedPrefixes: [IPPrefix] = [], hostAddresses: Set<IPAddress> = []
   ) {
     self.allowedPrefixes = allowedPrefixes
     self.allowedPeers = allowedPeers
     self.deniedPrefixes = deniedPrefixes
+    self.hostAddresses = hostAddresses
   }
 
   /// Whether an address is refused unless it was named.
@@ -46,15 +50,19 @@ public struct TURNPeerPolicy: Sendable {
   /// Whether a peer may be relayed to, given the relayed addresses of this server.
   func allows(_ peer: TransportAddress, isOwnRelay: Bool) -> Bool {
     guard peer.port != 0, !isNeverAPeer(peer.ip) else { return false }
-    return !Self.isRefusedByDefault(peer.ip) || isOwnRelay || allowedPeers.contains(peer)
+    return !isRefused(peer.ip) || isOwnRelay || allowedPeers.contains(peer)
       || allowedPrefixes.contains { $0.contains(peer.ip) }
   }
 
   /// Whether some port of an address may be relayed to: what a permission needs.
   func allowsSome(of ip: IPAddress, isOwnRelay: Bool) -> Bool {
     guard !isNeverAPeer(ip) else { return false }
-    return !Self.isRefusedByDefault(ip) || isOwnRelay || allowedPeers.contains { $0.ip == ip }
+    return !isRefused(ip) || isOwnRelay || allowedPeers.contains { $0.ip == ip }
       || allowedPrefixes.contains { $0.contains(ip) }
+  }
+
+  private func isRefused(_ ip: IPAddress) -> Bool {
+    Self.isRefusedByDefault(ip) || hostAddresses.contains(ip)
   }
 
   /// What no list can allow: no address at all, groups, and addresses in the clothes of another family.

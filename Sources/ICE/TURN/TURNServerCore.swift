@@ -146,7 +146,7 @@ public struct TURNServerCore: ~Copyable {
     let bytes: [UInt8]
   }
 
-  let configuration: Configuration
+  private(set) var configuration: Configuration
   var random: RandomSource
   let nonces: TURNNonces
   var limiter: TURNAnswerLimiter
@@ -183,6 +183,12 @@ public struct TURNServerCore: ~Copyable {
   /// The user name that made the allocation behind a relay socket.
   public func username(of relay: RelayID) -> String? { routes[relay].flatMap { allocations[$0]?.username } }
 
+  /// Whether a client has an allocation, or is about to: its connection is worth keeping.
+  public func hasAllocation(on route: Route) -> Bool { allocations[route] != nil }
+
+  /// Changes whom is relayed to, for running allocations as well.
+  public mutating func update(peerPolicy: TURNPeerPolicy) { configuration.peerPolicy = peerPolicy }
+
   /// Tells that the socket of a relay is open, and where peers reach it. Its client gets its answer.
   public mutating func relayOpened(_ relay: RelayID, address: TransportAddress, at now: Instant) {
     guard let route = routes[relay], allocations[route]?.relayed == nil else { return }
@@ -200,6 +206,13 @@ public struct TURNServerCore: ~Copyable {
     answer(
       TURNRefusal(.insufficientCapacity, key: allocation.key), method: .allocate,
       transactionID: allocation.transactionID, to: allocation.source, at: now)
+  }
+
+  /// Tells that the socket of a relay is gone and cannot be replaced: its allocation ends, which its client
+  /// learns at its next request.
+  public mutating func relayLost(_ relay: RelayID) {
+    guard let route = routes[relay] else { return }
+    forget(route)
   }
 
   /// Ends what a client has whose stream was closed.

@@ -44,13 +44,21 @@ private final class ProxyAnswer: ChannelInboundHandler, RemovableChannelHandler 
   typealias InboundIn = HTTPClientResponsePart
 
   private var status: HTTPResponseStatus?
+  private var isGarbled = false
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     if case .head(let head) = unwrapInboundIn(data) { status = head.status }
     context.fireChannelRead(data)
   }
 
+  /// What is no HTTP ends the attempt at once.
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    isGarbled = true
+    context.close(promise: nil)
+  }
+
   func failure(because error: any Error) -> ServerLinkError {
+    if isGarbled { return ServerLinkError("the proxy's answer is no HTTP") }
     guard let status else { return ServerLinkError("the proxy did not answer a CONNECT") }
     // The code alone: the rest of the answer is the proxy's own text.
     if status.code == 407 { return ServerLinkError("the proxy wants other credentials (407)") }

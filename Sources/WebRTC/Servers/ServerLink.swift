@@ -48,7 +48,8 @@ struct ServerLinkEnvironment {
   /// Broadcast addresses of the host's networks.
   var forbidden: Set<IPAddress> = []
   var sendsOffloaded = true
-  var kernelBufferByteCount = 0
+  /// What the kernel is asked to buffer for each socket and direction.
+  var kernelBufferByteCount = 4 << 20
 }
 
 extension ServerConnection {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DTLS
 import ICE
 import NIOCore
 import NIOPosix
@@ -24,6 +25,7 @@ final class StreamServerLink: ServerLink {
   private weak let delegate: (any ServerLinkDelegate)?
   private var framer: STUNStreamFramer? = STUNStreamFramer()
   private var handler: ServerStreamHandler?
+  private var handshake: NIOSSLClientHandler?
   private var channel: (any Channel)?
   private var patience: Scheduled<Void>?
   private var isOpen = false
@@ -54,9 +56,6 @@ final class StreamServerLink: ServerLink {
     let proxy = environment.proxy.server(forHost: connection.host, port: connection.server.port)
     guard proxy != nil || !connection.server.ip.isUnspecified else {
       return fail(because: "the server's address is not known")
-    }
-    guard proxy == nil || tls == nil || connection.hostName != nil else {
-      return fail(because: "TLS through a proxy needs the server's name instead of its address")
     }
     let high = Self.writeQueueByteCount
     let bootstrap = ClientBootstrap(group: environment.eventLoop)
@@ -102,9 +101,10 @@ final class StreamServerLink: ServerLink {
     let handler = ServerStreamHandler(link: self)
     do {
       if let tls {
-        // Without a name the certificate has to be for the address that the channel is connected to.
+        // Sent as SNI, which an address must not be (RFC 6066 §3).
         let name = connection.hostName == nil ? nil : connection.host
         let handshake = try NIOSSLClientHandler(context: tls, serverHostname: name)
+        self.handshake = handshake
         try channel.pipeline.syncOperations.addHandlers([handshake, handler])
       } else {
         try channel.pipeline.syncOperations.addHandler(handler)
@@ -116,8 +116,16 @@ final class StreamServerLink: ServerLink {
     if tls == nil { established() }
   }
 
+  /// The handshake is complete: an authority vouches for the certificate. Is it the server's?
+  func shookHands() {
+    guard let certificate = try? handshake?.peerCertificate?.toDERBytes(),
+      ServerIdentity.isCertificate(certificate, for: connection.host)
+    else { return fail(because: "the server's certificate is for another host") }
+    established()
+  }
+
   /// The server is there, and it is the right one.
-  func established() {
+  private func established() {
     guard !isEnded, !isOpen else { return }
     isOpen = true
     patience?.cancel()
@@ -175,6 +183,7 @@ final class StreamServerLink: ServerLink {
     patience?.cancel()
     patience = nil
     handler = nil
+    handshake = nil
     channel?.close(promise: nil)
     channel = nil
   }
@@ -206,7 +215,7 @@ final class ServerStreamHandler: ChannelInboundHandler {
   func channelReadComplete(context: ChannelHandlerContext) { link.receivedAll() }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if case TLSUserEvent.handshakeCompleted? = event as? TLSUserEvent { link.established() }
+    if case TLSUserEvent.handshakeCompleted? = event as? TLSUserEvent { link.shookHands() }
   }
 
   func channelInactive(context: ChannelHandlerContext) {
