@@ -4,7 +4,8 @@ import DTLS
 public import SansIO
 public import WebRTCCore
 
-/// Two connections of ours, a network between them and one virtual clock: whole calls without a socket or a sleep.
+/// Two connections of ours, a network with its servers, and one virtual clock: whole calls without a socket or a
+/// sleep.
 ///
 /// Time jumps from one event to the next: the arrival of a datagram, a deadline of either core, an action that a
 /// test scheduled. The same seed gives the same run.
@@ -22,31 +23,65 @@ public final class Simulation {
   /// The seed of this run, for messages of failing tests.
   public let seed: UInt64
 
-  /// Turns that either core was given so far, for a datagram or a deadline: what a call costs at rest.
+  /// Turns that any node was given so far, for a datagram or a deadline: what a call costs at rest.
   public private(set) var turnCount = 0
 
+  private var nodes: [any SimulatedNode] = []
   private var actions = TimedQueue<(Simulation) -> Void>()
 
   /// Events that one run handles at most: a run that never comes to rest is a fault, not a long test.
   public static let stepsMax = 2_000_000
 
-  /// Makes two peers, each with the given addresses.
-  public init(
+  /// Makes two peers on the Internet, each with the given addresses.
+  public convenience init(
     seed: UInt64, conditions: LinkConditions = LinkConditions(),
     offererAddresses: [TransportAddress] = [.simulated(host: 1)],
     answererAddresses: [TransportAddress] = [.simulated(host: 2)],
     configureOfferer: (inout PeerConnectionCore.Configuration) -> Void = { _ in },
     configureAnswerer: (inout PeerConnectionCore.Configuration) -> Void = { _ in }
   ) throws {
+    let network = SimulatedNetwork(conditions: conditions, seed: Self.networkSeed(for: seed))
+    try self.init(seed: seed, network: network) { dtls in
+      let offerer = try SimulatedPeer(
+        addresses: offererAddresses, dtls: dtls, seed: seed &* 5 &+ 2, at: .zero, configure: configureOfferer)
+      let answerer = try SimulatedPeer(
+        addresses: answererAddresses, dtls: dtls, seed: seed &* 7 &+ 3, at: .zero,
+        configure: configureAnswerer)
+      return (offerer, answerer)
+    }
+  }
+
+  /// Makes two peers on two hosts of a network that was built before.
+  public convenience init(
+    seed: UInt64, network: SimulatedNetwork, offerer: SimulatedHost, answerer: SimulatedHost,
+    configureOfferer: (inout PeerConnectionCore.Configuration) -> Void = { _ in },
+    configureAnswerer: (inout PeerConnectionCore.Configuration) -> Void = { _ in }
+  ) throws {
+    try self.init(seed: seed, network: network) { dtls in
+      let first = try SimulatedPeer(
+        host: offerer, dtls: dtls, seed: seed &* 5 &+ 2, at: .zero, configure: configureOfferer)
+      let second = try SimulatedPeer(
+        host: answerer, dtls: dtls, seed: seed &* 7 &+ 3, at: .zero, configure: configureAnswerer)
+      return (first, second)
+    }
+  }
+
+  private init(
+    seed: UInt64, network: SimulatedNetwork,
+    makePeers: (DTLSContext) throws -> (SimulatedPeer, SimulatedPeer)
+  ) throws {
     VirtualClock.install()
     self.seed = seed
-    network = SimulatedNetwork(conditions: conditions, seed: seed &* 3 &+ 1)
-    let dtls = try DTLSContext(simulationSeed: seed)
-    offerer = try SimulatedPeer(
-      addresses: offererAddresses, dtls: dtls, seed: seed &* 5 &+ 2, at: now, configure: configureOfferer)
-    answerer = try SimulatedPeer(
-      addresses: answererAddresses, dtls: dtls, seed: seed &* 7 &+ 3, at: now, configure: configureAnswerer)
+    self.network = network
+    (offerer, answerer) = try makePeers(DTLSContext(simulationSeed: seed))
+    nodes = [offerer, answerer]
   }
+
+  /// The seed of the network's dice in the run of a seed.
+  public static func networkSeed(for seed: UInt64) -> UInt64 { seed &* 3 &+ 1 }
+
+  /// Lets one more node take part: a server, an attacker.
+  public func add(_ node: any SimulatedNode) { nodes.append(node) }
 
   /// Lets a datagram arrive now as if `source` had sent it, and both peers act on it.
   public func inject(_ bytes: [UInt8], from source: TransportAddress, to destination: TransportAddress) {
@@ -111,9 +146,9 @@ public final class Simulation {
   }
 
   private var nextEvent: Instant? {
-    var next = Instant.earliest(network.nextArrival, actions.nextTime)
-    next = Instant.earliest(next, offerer.core.nextDeadline)
-    return Instant.earliest(next, answerer.core.nextDeadline)
+    nodes.reduce(Instant.earliest(network.nextArrival, actions.nextTime)) { next, node in
+      Instant.earliest(next, node.nextDeadline)
+    }
   }
 
   private func step() {
@@ -121,30 +156,32 @@ public final class Simulation {
       action(self)
       drain()
     }
-    while let delivery = network.receive(at: now) {
-      deliver(delivery)
-      drain()
+    while let time = network.nextArrival, time <= now {
+      while let delivery = network.receive(at: now) {
+        deliver(delivery)
+        drain()
+      }
+      while let event = network.receiveStreamEvent(at: now) {
+        _ = nodes.first { $0.receive(event, at: now) }
+        turnCount += 1
+        drain()
+      }
     }
-    for peer in [offerer, answerer] {
-      guard let deadline = peer.core.nextDeadline, deadline <= now else { continue }
-      peer.core.handleTimeout(at: now)
+    for node in nodes {
+      guard let deadline = node.nextDeadline, deadline <= now else { continue }
+      node.handleTimeout(at: now)
       turnCount += 1
     }
     drain()
   }
 
   private func deliver(_ delivery: SimulatedNetwork.Delivery) {
-    for peer in [offerer, answerer] {
-      guard let socket = peer.socket(at: delivery.destination) else { continue }
-      let route = Route(receivedOn: socket, from: delivery.source)
-      peer.core.receive(delivery.bytes.rawSpan, on: route, at: now)
-      turnCount += 1
-    }
+    let isTaken = nodes.contains { $0.receive(delivery, at: now) }
+    if isTaken { turnCount += 1 }
   }
 
   private func drain() {
-    offerer.drain(into: &network, at: now)
-    answerer.drain(into: &network, at: now)
+    for node in nodes { node.drain(into: &network, at: now) }
     carryCandidates(from: offerer, to: answerer)
     carryCandidates(from: answerer, to: offerer)
   }
