@@ -6,8 +6,10 @@ public import SansIO
 extension ICEAgent {
   /// Adds the host candidate of a bound socket and returns what the peer is to be told (RFC 8445 §5.1.1.1).
   ///
-  /// A socket id that is known already returns its candidate again.
-  public mutating func addLocalCandidate(socket: LocalSocket, at now: Instant) -> ICECandidate {
+  /// A socket id that is known already returns its candidate again. Under the policy `relay` there is none:
+  /// the socket stays unused, and what arrives on it unanswered.
+  public mutating func addLocalCandidate(socket: LocalSocket, at now: Instant) -> ICECandidate? {
+    guard configuration.transportPolicy == .all else { return nil }
     if let known = localCandidates.first(where: { $0.socket.id == socket.id }) { return known.candidate }
     let ip = socket.address.ip
     let localPreference = localPreference(for: ip)

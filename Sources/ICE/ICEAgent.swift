@@ -71,6 +71,8 @@ public struct ICEAgent: ~Copyable {
     /// counts. A peer that nominates aggressively names several pairs in one go, the best is meant; one that
     /// changes its mind (Chromium) stops naming the old one, which it does every 2.5 s or more often.
     public var renominationQuietTime = TimeDelta.seconds(3)
+    /// Which candidates are used and signaled.
+    public var transportPolicy = ICETransportPolicy.all
 
     /// The defaults.
     public init() {}
@@ -82,6 +84,14 @@ public struct ICEAgent: ~Copyable {
     case connectionStateChanged(ICEConnectionState)
     /// Another pair is nominated. Data from all valid pairs stays welcome.
     case selectedRouteChanged(Route)
+    /// A remote candidate names its host (`.local`, mDNS): ``ICEAgent/resolved(name:to:at:)`` is waited for.
+    case nameNeedsResolving(String)
+    /// A remote candidate accepts TCP connections (RFC 6544): one from this address of ours would help.
+    /// ``ICEAgent/addTCPConnection(_:to:at:)`` or ``ICEAgent/tcpConnectionFailed(to:at:)`` answers.
+    case tcpConnectionWanted(from: IPAddress, to: TransportAddress)
+    /// The selected pair is dead or its socket is gone, and no other valid pair took over: a restart with
+    /// fresh candidates may help. The agent goes on trying what it has.
+    case restartAdvised
   }
 
   /// What can wake the agent.
@@ -102,9 +112,9 @@ public struct ICEAgent: ~Copyable {
 
   let configuration: Configuration
   var random: RandomSource
-  /// Our user fragment and password.
-  public let localCredentials: ICECredentials
-  let localKey: STUNIntegrityKey
+  /// Our user fragment and password, as the next description is to name them.
+  public internal(set) var localCredentials: ICECredentials
+  var localKey: STUNIntegrityKey
   var remoteCredentials: ICECredentials?
   var remoteKey: STUNIntegrityKey?
   /// Our role; a conflict may change it (RFC 8445 §7.3.1.1).
@@ -133,6 +143,8 @@ public struct ICEAgent: ~Copyable {
 
   /// The state of the connection.
   public internal(set) var connectionState = ICEConnectionState.new
+  /// Why ``connectionState`` is `failed`; `nil` while it is not.
+  public internal(set) var failureReason: ICEFailureReason?
   /// The nominated pair; `nil` before nomination.
   public internal(set) var selectedRoute: Route?
   /// Where data may be sent now: the nominated pair, before nomination the best valid one; `nil` without

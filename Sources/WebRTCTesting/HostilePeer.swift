@@ -116,7 +116,7 @@ public final class HostilePeer {
     let puppet = try SimulatedPeer(addresses: [socket.address], dtls: context, seed: 1, at: now)
     try puppet.core.setRemoteDescription(offer, at: now)
     let answer = try puppet.core.createAnswer(at: now)
-    let candidate = ice.addLocalCandidate(socket: socket, at: now)
+    guard let candidate = ice.addLocalCandidate(socket: socket, at: now) else { return answer.sdp }
     let (fragment, password) = (ice.localCredentials.usernameFragment, ice.localCredentials.password)
     readTransport(of: offer.sdp)
     return Self.lines(of: answer.sdp).map { line in

@@ -22,7 +22,7 @@ struct Host: ~Copyable {
     let socket = LocalSocket(id: id, address: try address(ip, port))
     sockets.append(socket)
     let candidate = agent.addLocalCandidate(socket: socket, at: now)
-    candidates.append(candidate)
+    if let candidate { candidates.append(candidate) }
   }
 
   mutating func drain(at now: Instant) -> [(route: Route, bytes: [UInt8])] {
@@ -40,6 +40,7 @@ struct Host: ~Copyable {
       switch event {
       case .connectionStateChanged(let state): states.append(state)
       case .selectedRouteChanged(let route): selected.append(route)
+      case .nameNeedsResolving, .tcpConnectionWanted, .restartAdvised: break
       }
     }
     return result

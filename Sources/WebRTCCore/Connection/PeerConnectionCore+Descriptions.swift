@@ -176,7 +176,7 @@ extension PeerConnectionCore {
   /// Candidates that are known when a description is written stand in it; later ones come as events.
   public mutating func addLocalSocket(_ socket: LocalSocket, at now: Instant) {
     guard !isClosed else { return }
-    let candidate = ice.addLocalCandidate(socket: socket, at: now)
+    guard let candidate = ice.addLocalCandidate(socket: socket, at: now) else { return }
     localCandidates.append(candidate)
     guard descriptions.created != nil else { return }
     emit(

@@ -53,7 +53,7 @@ extension PeerConnectionCore {
     while let event = ice.pollEvent() {
       switch event {
       case .connectionStateChanged(let state): emit(.iceConnectionStateChanged(state))
-      case .selectedRouteChanged: break
+      case .selectedRouteChanged, .nameNeedsResolving, .tcpConnectionWanted, .restartAdvised: break
       }
     }
     if let roundTripTime = ice.roundTripTime { media.roundTripTime = roundTripTime }
