@@ -107,6 +107,21 @@ enum STUNXORAddress {
     }
   }
 
+  /// Reads the value of an attribute of the same form that is not XORed (RFC 8489 §14.1).
+  static func parsePlain(_ value: RawSpan) throws(ParseError) -> TransportAddress {
+    var reader = ByteReader(value)
+    try reader.skip(1)
+    let family = try reader.readUInt8()
+    let port = try reader.readUInt16()
+    switch (family, reader.remaining) {
+    case (1, 4): return TransportAddress(ip: IPAddress(ipv4: try reader.readUInt32()), port: port)
+    case (2, 16):
+      let high = try reader.readUInt64()
+      return TransportAddress(ip: IPAddress(ipv6High: high, low: try reader.readUInt64()), port: port)
+    default: throw .invalid("address family")
+    }
+  }
+
   /// Writes the value of XOR-MAPPED-ADDRESS and its like.
   @_lifetime(writer: copy writer)
   static func write(

@@ -82,6 +82,9 @@ public struct CandidateGatherer: ~Copyable {
     /// When an owner is told that gathering is complete although something has not answered yet: 10 s. What comes
     /// later is announced all the same.
     public var gatheringTimeout = TimeDelta.seconds(10)
+    /// How long a server may take to say that a relay still stands, see ``verifyRelays(of:at:)``: 3 s, the first
+    /// request and two repetitions.
+    public var verificationTimeout = TimeDelta.seconds(3)
     /// How long a server is waited for when its relay is given back: 2 s.
     public var releaseTimeout = TimeDelta.seconds(2)
 
@@ -139,18 +142,146 @@ public struct CandidateGatherer: ~Copyable {
   /// Ids of relays begin here; below are the host's sockets and its TCP connections.
   public static let firstRelaySocketID: UInt32 = 0x8000_0000
 
+  /// Somebody who asked for relays.
+  struct Owner: Sendable {
+    let id: Int
+    /// When gathering counts as complete although something has not answered; `nil` once it does.
+    var completeBy: Instant?
+  }
+
   let configuration: Configuration
   var random: RandomSource
   /// The first four bytes of the transaction id of every request that leaves a shared socket: a response with it
   /// is for ``receive(_:on:at:)``.
   public let transactionPrefix: UInt32
+
+  /// The URLs in use, in the configuration's order; `nil` before the first ``update(servers:at:)``.
+  var servers: [UsedServer]?
+  /// URLs whose failure was told and that have not worked since.
+  var failedURLs: Set<ICEServerURL> = []
+  var names = NameTable()
+
+  var sockets: [SharedSocket] = []
+  /// When the next Binding may begin, and how many were begun.
+  var nextProbeAt = Instant(nanoseconds: .min)
+  var probesBegun = 0
+  var hasUnsentProbes = false
+
+  var owners: [Owner] = []
+  /// In the order of their ids.
+  var slots: [RelaySlot] = []
+  var provenWay: ProvenWay?
+  /// All connections.
+  var links: [ServerConnectionID: RelayLink] = [:]
+  /// The connections whose relays have an owner, by the relays' ids.
+  var relays: [UInt32: RelayLink] = [:]
+  /// Connections that may have something to send.
+  var queuedLinks: [ServerConnectionID] = []
+  var nextSlotID = 0
+  private var nextLinkNumber: UInt64 = 0
+  private var isEnding = false
+
+  private var actions: [Action] = []
+  private var events: [Event] = []
   /// When ``handleTimeout(at:)`` is due; `nil` if nothing is. It may be early, never late.
   public internal(set) var nextDeadline: Instant?
+  /// What was not done or not acted upon, by cause.
+  public internal(set) var drops = DropCounters<GathererDropCause>()
 
   /// Makes a gatherer without sockets and servers.
   public init(configuration: Configuration = .init(), random: RandomSource) {
+    precondition(
+      (0...RelayLimits.relaySpareCountMax).contains(configuration.relaySpareCount), "too many spare relays")
     self.configuration = configuration
     self.random = random
     transactionPrefix = UInt32(truncatingIfNeeded: self.random.next())
+  }
+
+  /// Relays that stand ready without an owner.
+  public var spareRelayCount: Int { slots.count { $0.owner == nil && $0.isStanding } }
+
+  /// Relays that owners have.
+  public var relayCount: Int { relays.count }
+
+  /// Gives everything back and asks for nothing more; close actions follow.
+  public mutating func shutdown(at now: Instant) {
+    isEnding = true
+    owners = []
+    sockets = []
+    servers = []
+    names = NameTable()
+    for slot in slots { abandon(slot, at: now) }
+    slots = []
+    rearm()
+  }
+
+  /// Whether ``shutdown(at:)`` was called.
+  var isShuttingDown: Bool { isEnding }
+
+  /// Whether ``shutdown(at:)`` was called, and all connections are closed.
+  public var isShutDown: Bool { isEnding && links.isEmpty }
+
+  /// Acts on everything that is due.
+  public mutating func handleTimeout(at now: Instant) {
+    handleNameTimeouts(at: now)
+    handleProbeTimeouts(at: now)
+    handleLinkTimeouts(at: now)
+    handleSlotTimeouts(at: now)
+    settle(at: now)
+  }
+
+  /// What every call but those for packets ends with.
+  mutating func settle(at now: Instant) {
+    beginProbes(at: now)
+    balanceSpares(at: now)
+    tellCompletion(at: now)
+    rearm()
+  }
+
+  /// Computes the deadline from all that has one.
+  private mutating func rearm() {
+    var next = names.nextDeadline
+    for socket in sockets {
+      for probe in socket.probes {
+        guard let deadline = probe.nextDeadline else { continue }
+        next = Instant.earliest(next, probe.isAsking ? deadline : max(deadline, nextProbeAt))
+      }
+    }
+    for slot in slots { next = Instant.earliest(next, slot.nextDeadline) }
+    for link in links.values { next = Instant.earliest(next, link.nextDeadline) }
+    for owner in owners { next = Instant.earliest(next, owner.completeBy) }
+    nextDeadline = next
+  }
+
+  /// The next action, oldest first. The shell takes all after every call.
+  public mutating func pollAction() -> Action? { actions.isEmpty ? nil : actions.removeFirst() }
+
+  /// The next event, oldest first. The shell takes all after every call.
+  public mutating func pollEvent() -> Event? { events.isEmpty ? nil : events.removeFirst() }
+
+  mutating func perform(_ action: Action) {
+    precondition(actions.count < RelayLimits.actionsMax, "the shell does not take the actions")
+    actions.append(action)
+  }
+
+  mutating func emit(_ event: Event) {
+    if events.count >= RelayLimits.eventsMax { events.removeFirst() }
+    events.append(event)
+  }
+
+  /// Tells that a URL does not do what it is for, unless that was told.
+  mutating func report(_ url: ICEServerURL, reason: String) {
+    guard failedURLs.insert(url).inserted else { return }
+    emit(.serverFailed(url: url.description, reason: reason))
+  }
+
+  /// A number for a connection, and the id for its relay: each is given to one connection at a time.
+  mutating func takeLinkNumber() -> (id: ServerConnectionID, socketID: UInt32) {
+    repeat { nextLinkNumber += 1 } while relays[Self.socketID(of: nextLinkNumber)] != nil
+    return (ServerConnectionID(rawValue: nextLinkNumber), Self.socketID(of: nextLinkNumber))
+  }
+
+  private static func socketID(of number: UInt64) -> UInt32 {
+    firstRelaySocketID | UInt32(truncatingIfNeeded: number) & ~firstRelaySocketID
   }
 }

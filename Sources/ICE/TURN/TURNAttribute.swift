@@ -44,10 +44,14 @@ extension STUNAttributeType {
   public static let dontFragment = STUNAttributeType(rawValue: 0x001a)
   /// RESERVATION-TOKEN, RFC 8656 §18.10: our server reserves nothing, so that no token is valid.
   public static let reservationToken = STUNAttributeType(rawValue: 0x0022)
+  /// ALTERNATE-SERVER, RFC 8489 §14.15.
+  public static let alternateServer = STUNAttributeType(rawValue: 0x8023)
 }
 
 /// The error codes that TURN and long-term credentials add to STUN (RFC 8656 §19, RFC 8489 §9.2.4).
 extension STUNErrorCode {
+  /// Another server is to be asked (RFC 8489 §10).
+  public static let tryAlternate = STUNErrorCode(rawValue: 300)
   /// The request is right, but policy does not allow it.
   public static let forbidden = STUNErrorCode(rawValue: 403)
   /// The request needs an allocation that is not there, or must not find one.
@@ -72,6 +76,7 @@ extension STUNErrorCode {
   /// The reason phrase of TURN's codes.
   var turnReasonPhrase: String {
     switch self {
+    case .tryAlternate: "Try Alternate"
     case .forbidden: "Forbidden"
     case .allocationMismatch: "Allocation Mismatch"
     case .staleNonce: "Stale Nonce"
@@ -108,6 +113,12 @@ extension STUNMessage {
 
   /// XOR-RELAYED-ADDRESS.
   public var xorRelayedAddress: TransportAddress? { address(of: .xorRelayedAddress) }
+
+  /// ALTERNATE-SERVER: an address in the clear (RFC 8489 §14.1, §14.15).
+  public var alternateServer: TransportAddress? {
+    guard let value = value(of: .alternateServer) else { return nil }
+    return try? STUNXORAddress.parsePlain(value)
+  }
 
   /// All of XOR-PEER-ADDRESS in order; `nil` where one is malformed or there are more than `limit`.
   func xorPeerAddresses(limit: Int) -> [TransportAddress]? {

@@ -188,6 +188,17 @@ public struct TURNClient: ~Copyable {
     }
   }
 
+  /// Asks the server at once whether the allocation still stands, by a Refresh (RFC 8656 §7): a server that was
+  /// started anew says so long before the next regular refresh.
+  public mutating func verify(at now: Instant) {
+    guard relayedAddress != nil else { return }
+    request(.refresh, at: now)
+    rearm()
+  }
+
+  /// Whether a Refresh waits for its answer.
+  var isVerifying: Bool { transactions.contains { $0.kind == .refresh } }
+
   /// Gives the relayed address back (RFC 8656 §7.1: a Refresh with lifetime 0). ``Event/closed`` follows.
   public mutating func release(at now: Instant) {
     switch state {

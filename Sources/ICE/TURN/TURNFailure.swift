@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import SansIO
+
 /// Why a TURN server did not do what it was asked for.
 public enum TURNFailure: Error, Hashable, Sendable {
   /// 401 to a request with credentials: they are wrong or their time is over.
@@ -20,12 +22,16 @@ public enum TURNFailure: Error, Hashable, Sendable {
   case quotaReached
   /// 508: the server has no room left.
   case insufficientCapacity
+  /// 300: another server, at this address, is to be asked instead (RFC 8489 §10).
+  case alternateServer(TransportAddress)
   /// Any other error of the server.
   case rejected(STUNErrorCode)
   /// A success without what makes it one: an address of the family that was asked for, a realm and a nonce.
   case malformedResponse
   /// No answer.
   case timedOut
+  /// The connection to the server is gone.
+  case connectionLost
 
   /// What an error code means to a client that sent its credentials.
   init(_ code: STUNErrorCode) {

@@ -148,6 +148,9 @@ extension TURNClient {
   ) {
     let code = message.errorCode ?? .badRequest
     let isChallenge = code == .unauthenticated && !transaction.hasCredentials
+    if code == .tryAlternate, transaction.kind == .allocate, let alternate = message.alternateServer {
+      return failed(transaction.kind, .alternateServer(alternate), at: now)
+    }
     guard isChallenge || code == .staleNonce else {
       failed(transaction.kind, TURNFailure(code), at: now)
       return
