@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DTLS
+public import ICE
 public import SansIO
 public import WebRTCCore
 
@@ -52,16 +53,24 @@ public final class Simulation {
   }
 
   /// Makes two peers on two hosts of a network that was built before.
+  ///
+  /// Of two offers that cross, the answerer takes its own back.
   public convenience init(
     seed: UInt64, network: SimulatedNetwork, offerer: SimulatedHost, answerer: SimulatedHost,
+    offererServers: [ICEServer] = [], answererServers: [ICEServer] = [],
     configureOfferer: (inout PeerConnectionCore.Configuration) -> Void = { _ in },
     configureAnswerer: (inout PeerConnectionCore.Configuration) -> Void = { _ in }
   ) throws {
     try self.init(seed: seed, network: network) { dtls in
       let first = try SimulatedPeer(
-        host: offerer, dtls: dtls, seed: seed &* 5 &+ 2, at: .zero, configure: configureOfferer)
+        host: offerer, servers: offererServers, dtls: dtls, seed: seed &* 5 &+ 2, at: .zero,
+        configure: configureOfferer)
       let second = try SimulatedPeer(
-        host: answerer, dtls: dtls, seed: seed &* 7 &+ 3, at: .zero, configure: configureAnswerer)
+        host: answerer, servers: answererServers, dtls: dtls, seed: seed &* 7 &+ 3, at: .zero
+      ) { configuration in
+        configuration.isPolite = true
+        configureAnswerer(&configuration)
+      }
       return (first, second)
     }
   }
@@ -95,31 +104,48 @@ public final class Simulation {
     actions.insert(body, at: now + delay)
   }
 
-  /// Carries offer and answer over the simulated signaling service, each taking ``signalingDelay``.
+  /// Whether a peer that says it needs a negotiation gets one, as applications do.
+  public var negotiatesAgain = false {
+    didSet { for peer in [offerer, answerer] { peer.wantsNegotiation = false } }
+  }
+
+  /// Carries an offer and its answer over the simulated signaling service, each taking ``signalingDelay``.
   ///
-  /// - Parameter alteringAnswer: what the service does to the answer's text; for attacks.
+  /// - Parameters:
+  ///   - answererOffers: whether the roles of the first exchange are swapped.
+  ///   - alteringOffer: what the service does to the offer's text; for attacks.
+  ///   - alteringAnswer: what the service does to the answer's text.
   public func negotiate(
-    alteringOffer: @escaping (String) -> String = { $0 },
+    answererOffers: Bool = false, alteringOffer: @escaping (String) -> String = { $0 },
     alteringAnswer: @escaping (String) -> String = { $0 }
   ) throws {
-    let offer = try offerer.core.createOffer(at: now)
-    try offerer.core.setLocalDescription(offer, at: now)
+    let (from, to) = answererOffers ? (answerer, offerer) : (offerer, answerer)
+    from.wantsNegotiation = false
+    let offer = try from.core.createOffer(at: now)
+    try from.core.setLocalDescription(offer, at: now)
     drain()
     schedule(after: signalingDelay) { run in
       do {
         let received = SessionDescriptionInit(type: .offer, sdp: alteringOffer(offer.sdp))
-        try run.answerer.core.setRemoteDescription(received, at: run.now)
-        let answer = try run.answerer.core.createAnswer(at: run.now)
-        try run.answerer.core.setLocalDescription(answer, at: run.now)
+        try to.core.setRemoteDescription(received, at: run.now)
+        let answer = try to.core.createAnswer(at: run.now)
+        try to.core.setLocalDescription(answer, at: run.now)
         run.schedule(after: run.signalingDelay) { run in
           let received = SessionDescriptionInit(type: .answer, sdp: alteringAnswer(answer.sdp))
-          do { try run.offerer.core.setRemoteDescription(received, at: run.now) } catch {
+          do { try from.core.setRemoteDescription(received, at: run.now) } catch {
             run.negotiationError = error
           }
         }
       } catch {
         run.negotiationError = error
       }
+    }
+  }
+
+  private func negotiateIfWanted() {
+    guard negotiatesAgain else { return }
+    for peer in [offerer, answerer] where peer.wantsNegotiation && peer.core.signalingState == .stable {
+      do { try negotiate(answererOffers: peer === answerer) } catch { negotiationError = error }
     }
   }
 
@@ -184,6 +210,7 @@ public final class Simulation {
     for node in nodes { node.drain(into: &network, at: now) }
     carryCandidates(from: offerer, to: answerer)
     carryCandidates(from: answerer, to: offerer)
+    negotiateIfWanted()
   }
 
   private func carryCandidates(from source: SimulatedPeer, to destination: SimulatedPeer) {
