@@ -11,6 +11,7 @@
 @_exported public import struct SansIO.Instant
 @_exported public import struct SansIO.TransportAddress
 @_exported public import struct WebRTCCore.ICECandidateInit
+@_exported public import enum WebRTCCore.ICEGatheringState
 @_exported public import struct WebRTCCore.NegotiatedMedia
 @_exported public import enum WebRTCCore.PeerConnectionError
 @_exported public import enum WebRTCCore.PeerConnectionState

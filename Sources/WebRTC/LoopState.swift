@@ -151,10 +151,10 @@ final class LoopState {
     dirty = []
   }
 
-  /// A new user name fragment of a connection, after a description was set.
-  func noteUsernameFragment(of peer: PeerDriver) {
+  /// Notes the user name fragments of a connection, which an ICE restart changes.
+  func noteUsernameFragments(of peer: PeerDriver) {
     guard peer.number >= 0 else { return }
-    table.addUsernameFragment(peer.core.localUsernameFragment, of: peer.number)
+    table.setUsernameFragments(peer.core.localUsernameFragments, of: peer.number)
   }
 
   // MARK: Turns
@@ -195,7 +195,7 @@ final class LoopState {
   /// Drains one connection within the turn: an application's call sees its effects when it returns.
   func drainNow(_ peer: PeerDriver, at now: Instant) {
     markDirty(peer)
-    noteUsernameFragment(of: peer)
+    noteUsernameFragments(of: peer)
     _ = peer.drain(into: self, at: now)
   }
 

@@ -22,6 +22,12 @@ public struct PeerConnectionConfiguration: Sendable {
   public var sharesSockets: Bool
   /// Bits per second at which media leaves at most.
   public var pacingRateBitsPerSecond: Int64
+  /// Whether the next offer restarts ICE by itself when the path is lost for good;
+  /// ``PeerConnectionEvent/negotiationNeeded`` asks for that offer.
+  public var restartsICEAutomatically = true
+  /// Whether our offer gives way to one of the peer's that crosses it. Applications that offer from both sides say
+  /// `true` on one of them; see ``PeerConnection/setRemoteDescription(_:)``.
+  public var isPolite = false
 
   /// The defaults of the specifications, and a pace that passes a key frame within some 20 ms.
   public init(
@@ -78,9 +84,19 @@ public struct PeerConnectionConfiguration: Sendable {
 /// await loop.shutdown()
 /// ```
 public final class PeerConnection: Sendable {
+  /// What was set on both sides, and what the last complete exchange left, which a rollback returns to.
   private struct Descriptions {
     var local: SessionDescriptionInit?
     var remote: SessionDescriptionInit?
+    private var current: (local: SessionDescriptionInit?, remote: SessionDescriptionInit?)
+
+    mutating func note(_ description: SessionDescriptionInit, isLocal: Bool) {
+      // An offer takes the place of one that crossed it.
+      if description.type != .answer { (local, remote) = current }
+      guard description.type != .rollback else { return }
+      if isLocal { local = description } else { remote = description }
+      if description.type == .answer { current = (local, remote) }
+    }
   }
 
   let handle: ConnectionHandle
@@ -103,6 +119,8 @@ public final class PeerConnection: Sendable {
     coreConfiguration.ice = configuration.ice
     coreConfiguration.acceptsUnsolicitedMedia = configuration.acceptsUnsolicitedMedia
     coreConfiguration.pacingRateBitsPerSecond = configuration.pacingRateBitsPerSecond
+    coreConfiguration.restartsICEAutomatically = configuration.restartsICEAutomatically
+    coreConfiguration.isPolite = configuration.isPolite
     let core = PeerConnectionCore(configuration: coreConfiguration, at: NetworkClock.now)
     streams = PeerEvents()
     let peer = PeerDriver(
@@ -124,6 +142,10 @@ public final class PeerConnection: Sendable {
   public var iceConnectionState: ICEConnectionState { streams.iceConnectionState.current }
   /// The present state and all later ones; a stream of its own for each use. It ends with `closed`.
   public var iceConnectionStates: AsyncStream<ICEConnectionState> { streams.iceConnectionState.changes }
+  /// How far the search for our candidates is, now.
+  public var iceGatheringState: ICEGatheringState { streams.iceGatheringState.current }
+  /// The present state and all later ones; a stream of its own for each use.
+  public var iceGatheringStates: AsyncStream<ICEGatheringState> { streams.iceGatheringState.changes }
   /// Where offer and answer stand, now.
   public var signalingState: SignalingState { streams.signalingState.current }
   /// The present state and all later ones; a stream of its own for each use. It ends with `closed`.
@@ -153,18 +175,29 @@ public final class PeerConnection: Sendable {
 
   // MARK: Offer and answer
 
-  /// The description that was set last on our side.
+  /// The description on our side: the one that was set last and not taken back.
   public var localDescription: SessionDescriptionInit? { descriptions.withLock { $0.local } }
-  /// The description that was set last on the peer's side.
+  /// The description on the peer's side: the one that was set last and not taken back.
   public var remoteDescription: SessionDescriptionInit? { descriptions.withLock { $0.remote } }
 
   /// Makes an offer; nothing begins before ``setLocalDescription(_:)``.
   ///
+  /// - Parameter iceRestart: look for all paths anew, as after ``restartICE()``.
   /// - Throws: ``PeerConnectionError``.
-  public func createOffer() async throws(PeerConnectionError) -> SessionDescriptionInit {
+  public func createOffer(iceRestart: Bool = false) async throws(PeerConnectionError)
+    -> SessionDescriptionInit
+  {
     try await handle.perform { driver, now throws(PeerConnectionError) in
-      try driver.core.createOffer(at: now)
+      try driver.core.createOffer(iceRestart: iceRestart, at: now)
     }
+  }
+
+  /// Has the next offer restart ICE; ``PeerConnectionEvent/negotiationNeeded`` asks for it. Media goes on meanwhile,
+  /// as far as the old path works. A connection whose path has failed comes back this way.
+  ///
+  /// - Throws: ``PeerConnectionError/closed``.
+  public func restartICE() async throws(PeerConnectionError) {
+    try await handle.perform { driver, now in driver.core.restartICE(at: now) }
   }
 
   /// Makes an answer to the peer's offer.
@@ -180,7 +213,7 @@ public final class PeerConnection: Sendable {
   }
 
   /// Sets our description: the one given, or, as the signaling state asks for, an answer or an offer made
-  /// now.
+  /// now. ``SessionDescriptionInit/rollback`` takes back an offer that is not answered yet.
   ///
   /// - Returns: the description that was set.
   /// - Throws: ``PeerConnectionError``.
@@ -191,11 +224,15 @@ public final class PeerConnection: Sendable {
     let set = try await handle.perform { driver, now throws(PeerConnectionError) in
       try driver.setLocalDescription(description, at: now)
     }
-    descriptions.withLock { $0.local = set }
+    descriptions.withLock { $0.note(set, isLocal: true) }
     return set
   }
 
   /// Sets the peer's description as signaling brought it.
+  ///
+  /// When the peer's offer crosses ours, the polite side (``PeerConnectionConfiguration/isPolite``) takes its own back
+  /// and the peer's in; the other throws ``PeerConnectionError/offerCollision``: then forget the peer's offer, it will
+  /// answer ours.
   ///
   /// - Throws: ``PeerConnectionError``.
   public func setRemoteDescription(
@@ -204,7 +241,7 @@ public final class PeerConnection: Sendable {
     try await handle.perform { driver, now throws(PeerConnectionError) in
       try driver.core.setRemoteDescription(description, at: now)
     }
-    descriptions.withLock { $0.remote = description }
+    descriptions.withLock { $0.note(description, isLocal: false) }
   }
 
   /// Adds a candidate of the peer; `nil` says that there are no more.

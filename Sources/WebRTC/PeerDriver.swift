@@ -119,6 +119,8 @@ final class PeerDriver {
     switch event {
     case .signalingStateChanged(let state):
       events.signalingState.set(state)
+    case .iceGatheringStateChanged(let state):
+      events.iceGatheringState.set(state)
     case .iceConnectionStateChanged(let state):
       events.iceConnectionState.set(state)
       if state == .connected || state == .completed { events.add(.iceConnected(at: now)) }
@@ -136,6 +138,10 @@ final class PeerDriver {
       transceivers.first { $0.id == id }?.deliver(frame)
     case .keyFrameRequested(let id):
       transceivers.first { $0.id == id }?.deliverKeyFrameRequest()
+    case .nameNeedsResolving(let name):
+      core.resolved(name: name, to: [], at: now)
+    case .tcpConnectionWanted(_, let remote):
+      core.tcpConnectionFailed(to: remote, at: now)
     case .negotiationNeeded:
       events.add(.negotiationNeeded)
     case .dtlsConnected:

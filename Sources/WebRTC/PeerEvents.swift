@@ -7,7 +7,8 @@ public import WebRTCCore
 
 /// What happens on a connection beside its states, candidates and media.
 public enum PeerConnectionEvent: Sendable {
-  /// A transceiver changed in a way that an offer has to carry (W3C WebRTC §4.7.3).
+  /// An offer has to be made (W3C WebRTC §4.7.3): for a transceiver that the peer does not know of, or to restart
+  /// ICE after the path was lost or ``PeerConnection/restartICE()`` was called.
   case negotiationNeeded
   /// The peer's description brought a transceiver that we had not made (the `track` event of browsers).
   case transceiverAdded(Transceiver)
@@ -30,6 +31,7 @@ final class PeerEvents: Sendable {
 
   let connectionState = ValueStream(PeerConnectionState.new)
   let iceConnectionState = ValueStream(ICEConnectionState.new)
+  let iceGatheringState = ValueStream(ICEGatheringState.new)
   let signalingState = ValueStream(SignalingState.stable)
   let candidates: AsyncStream<ICECandidateInit?>
   let events: AsyncStream<PeerConnectionEvent>
@@ -57,6 +59,7 @@ final class PeerEvents: Sendable {
     known.withLock { $0 = [] }
     signalingState.finish(with: .closed)
     iceConnectionState.finish(with: .closed)
+    iceGatheringState.finish(with: .complete)
     connectionState.finish(with: .closed)
     candidateSink.finish()
     eventSink.finish()

@@ -13,8 +13,9 @@ struct SocketTable {
   /// Addresses that one peer may own: a path for each pair of a check list that changes under way, with room
   /// for NAT rebinding. Beyond it the peer's oldest address is forgotten.
   static let routesPerPeerMax = 32
-  /// User name fragments of one peer: the present one, and one that a restart is about to replace.
-  static let usernameFragmentsPerPeerMax = 2
+  /// User name fragments of one peer: the present one, the one that a restart has replaced but whose path still
+  /// carries data, and one that another restart is about to bring.
+  static let usernameFragmentsPerPeerMax = 3
 
   /// Where a datagram goes.
   enum Destination: Equatable {
@@ -64,14 +65,14 @@ struct SocketTable {
     return true
   }
 
-  /// Registers another user name fragment of a peer; its oldest one is forgotten when there are too many.
-  mutating func addUsernameFragment(_ fragment: String, of peer: Int) {
-    guard var entry = peers[peer], peerByUsernameFragment[fragment] == nil else { return }
-    if entry.usernameFragments.count == Self.usernameFragmentsPerPeerMax {
-      peerByUsernameFragment[entry.usernameFragments.removeFirst()] = nil
-    }
-    entry.usernameFragments.append(fragment)
-    peerByUsernameFragment[fragment] = peer
+  /// Registers the user name fragments that a peer has now, and forgets those that it had and has no more. One that
+  /// belongs to another peer stays there.
+  mutating func setUsernameFragments(_ fragments: [String], of peer: Int) {
+    guard var entry = peers[peer], entry.usernameFragments != fragments else { return }
+    for former in entry.usernameFragments { peerByUsernameFragment[former] = nil }
+    let free = fragments.filter { peerByUsernameFragment[$0] == nil }
+    entry.usernameFragments = Array(free.suffix(Self.usernameFragmentsPerPeerMax))
+    for fragment in entry.usernameFragments { peerByUsernameFragment[fragment] = peer }
     peers[peer] = entry
   }
 

@@ -217,14 +217,33 @@ struct NegotiationAnswerTests {
     #expect(session.localRole == role)
   }
 
-  @Test("A role that exists is kept when the peer leaves the choice")
-  func establishedRole() throws {
-    var options = NegotiationOptions()
-    options.establishedRole = .client
-    let answer = try Given.answer(try Given.chromium(), options: options)
-    #expect(answer.media[0].setup == .active)
-    let active = try Given.chromium { $0.media[0].setup = .active }
-    #expect(throws: NegotiationError.invalidSetup(section: 0)) { try Given.answer(active, options: options) }
+  @Test(
+    "A DTLS role that exists is kept, whatever the peer's setup says",
+    arguments: [SetupRole.actpass, .active, .passive])
+  func establishedRole(offered: SetupRole) throws {
+    let offer = try Given.chromium { offer in
+      for index in offer.media.indices { offer.media[index].setup = offered }
+    }
+    for (role, answered) in [(DTLSRole.client, SetupRole.active), (.server, .passive)] {
+      var options = NegotiationOptions()
+      options.establishedRole = role
+      let answer = try Given.answer(offer, options: options)
+      #expect(answer.media[0].setup == answered)
+      let session = try Negotiation.negotiate(
+        local: answer, remote: offer, localIsOffer: false, transceivers: Given.camera, establishedRole: role)
+      #expect(session.localRole == role)
+    }
+  }
+
+  @Test("An answer whose setup contradicts the offer's is refused where no role exists")
+  func refusesContradictingSetup() throws {
+    let offer = try Given.chromium()
+    let answer = try Given.answer(offer)
+    let active = try Given.chromium { offer in
+      for index in offer.media.indices { offer.media[index].setup = .passive }
+    }
+    #expect(
+      Given.error(negotiating: answer, active, localIsOffer: false) == .invalidSetup(section: 0))
   }
 
   @Test("Without a BUNDLE group only the first section can be taken, since there is one transport")

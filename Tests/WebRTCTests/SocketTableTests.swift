@@ -75,7 +75,7 @@ struct SocketTableTests {
     var table = makeTable()
     table.attach(route(1), to: 0)
     table.attach(route(2), to: 0)
-    table.addUsernameFragment("second", of: 0)
+    table.setUsernameFragments(["alpha", "second"], of: 0)
     table.remove(peer: 0)
     #expect(table.routeCount == 0)
     #expect(table.peerCount == 1)
@@ -95,15 +95,31 @@ struct SocketTableTests {
     #expect(table.peerCount == 2)
   }
 
-  @Test("a restart's fragment is known beside the old one; the oldest of three is forgotten")
+  @Test("a restart's fragment is known beside the old one, and what is replaced or taken back is forgotten")
   func restart() {
     var table = makeTable()
-    table.addUsernameFragment("second", of: 0)
+    table.setUsernameFragments(["alpha", "second"], of: 0)
+    for fragment in ["alpha", "second"] {
+      #expect(lookup(STUN.request(to: fragment), on: route(1), in: table) == .peer(0, mayProveRoute: true))
+    }
+    table.setUsernameFragments(["alpha", "third"], of: 0)
     #expect(lookup(STUN.request(to: "alpha"), on: route(1), in: table) == .peer(0, mayProveRoute: true))
-    table.addUsernameFragment("third", of: 0)
+    #expect(
+      lookup(STUN.request(to: "second"), on: route(1), in: table) == .dropped(.unknownUsernameFragment))
+    table.setUsernameFragments(["third"], of: 0)
     #expect(
       lookup(STUN.request(to: "alpha"), on: route(1), in: table) == .dropped(.unknownUsernameFragment))
     #expect(lookup(STUN.request(to: "third"), on: route(1), in: table) == .peer(0, mayProveRoute: true))
+  }
+
+  @Test("a fragment of another peer cannot be taken, and nobody has more than three")
+  func boundsFragments() {
+    var table = makeTable()
+    table.setUsernameFragments(["beta", "1", "2", "3", "4"], of: 0)
+    #expect(lookup(STUN.request(to: "beta"), on: route(1), in: table) == .peer(1, mayProveRoute: true))
+    #expect(lookup(STUN.request(to: "1"), on: route(1), in: table) == .dropped(.unknownUsernameFragment))
+    #expect(lookup(STUN.request(to: "2"), on: route(1), in: table) == .peer(0, mayProveRoute: true))
+    #expect(table.peerCount == 2)
   }
 
   @Test("one peer's addresses are bounded: its oldest is forgotten, others' are not")

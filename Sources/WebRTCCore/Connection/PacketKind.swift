@@ -40,6 +40,8 @@ public enum PacketDropCause: Int, CaseIterable, Sendable {
   case dtlsFromUnauthenticatedAddress
   /// A candidate before the description when there were too many already.
   case earlyCandidateOverflow
+  /// A candidate of an ICE generation that a restart has ended, or of none that came to be.
+  case candidateOfOtherGeneration
   /// More DTLS before its path was valid than we hold.
   case heldDTLSOverflow
   /// DTLS before the remote description told us whom to expect.

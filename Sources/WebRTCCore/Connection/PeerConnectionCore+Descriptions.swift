@@ -7,36 +7,38 @@ public import SansIO
 
 /// The descriptions of an exchange and of the one before it (RFC 8829 §4.1.12).
 struct Descriptions {
-  /// What ``PeerConnectionCore/createOffer(at:)`` or its sibling handed out last.
+  /// What ``PeerConnectionCore/createOffer(iceRestart:at:)`` or its sibling handed out last.
   var created: SessionDescriptionInit?
+  /// The candidates that stand in it.
+  var createdCandidates: [ICECandidate] = []
   var pendingLocal: SessionDescription?
   var pendingRemote: SessionDescription?
   var currentLocal: SessionDescription?
   var currentRemote: SessionDescription?
   var session: NegotiatedSession?
-  /// The mid of the m-line whose transport all others share (RFC 9143 §7.2).
-  var transportMID: String?
-  var transportMLineIndex: Int?
 }
 
 extension PeerConnectionCore {
-  /// Candidates that may arrive before the description they belong to (threat T36).
-  static var earlyCandidatesMax: Int { 50 }
-
   // MARK: Creating
 
   /// Writes an offer for all transceivers (RFC 8829 §5.2).
-  public mutating func createOffer(at now: Instant) throws(PeerConnectionError) -> SessionDescriptionInit {
+  ///
+  /// - Parameter iceRestart: look for all paths anew, under new ICE credentials (RFC 8829 §5.2.3.1). So does also
+  ///   the first offer after ``restartICE(at:)``, and one in place of an offer that does and is not answered yet.
+  public mutating func createOffer(
+    iceRestart: Bool = false, at now: Instant
+  ) throws(PeerConnectionError) -> SessionDescriptionInit {
     try requireSignalingState(.stable, .haveLocalOffer)
+    let restarts = transport != nil && (iceRestart || restart.isWanted || restart.isOffered)
+    let local = localTransportDescription(restarts ? prepareRestart() : credentials)
     let offer = try Self.negotiating { () throws(NegotiationError) in
       try Negotiation.makeOffer(
-        transceivers: transceivers.map(\.description), local: localTransportDescription,
-        previous: descriptions.currentLocal)
+        transceivers: transceivers.map(\.description), local: local, previous: descriptions.currentLocal)
     }
-    return try noteCreated(.offer, offer)
+    return try noteCreated(.offer, offer, candidates: local.candidates)
   }
 
-  /// Writes the answer to the peer's offer (RFC 8829 §5.3).
+  /// Writes the answer to the peer's offer (RFC 8829 §5.3). It restarts ICE if the offer does.
   ///
   /// - Parameter rejectAll: refuse every m-line, politely and validly.
   public mutating func createAnswer(
@@ -44,66 +46,98 @@ extension PeerConnectionCore {
   ) throws(PeerConnectionError) -> SessionDescriptionInit {
     try requireSignalingState(.haveRemoteOffer)
     guard let offer = descriptions.pendingRemote else { throw .wrongSignalingState(signalingState) }
+    let local = localTransportDescription(restart.isAskedFor ? prepareRestart() : credentials)
+    var options = NegotiationOptions()
+    options.establishedRole = transport?.localRole
     let answer = try Self.negotiating { () throws(NegotiationError) in
       try Negotiation.makeAnswer(
-        to: offer, transceivers: transceivers.map(\.description), local: localTransportDescription,
-        rejectAll: rejectAll)
+        to: offer, transceivers: transceivers.map(\.description), local: local, rejectAll: rejectAll,
+        options: options)
     }
-    return try noteCreated(.answer, answer)
+    return try noteCreated(.answer, answer, candidates: local.candidates)
   }
 
   private mutating func noteCreated(
-    _ type: SDPType, _ description: SessionDescription
+    _ type: SDPType, _ description: SessionDescription, candidates: [ICECandidate]
   ) throws(PeerConnectionError) -> SessionDescriptionInit {
     sessionVersion += 1
     let created = SessionDescriptionInit(type: type, sdp: try Self.serialize(description))
     descriptions.created = created
+    descriptions.createdCandidates = candidates
     return created
   }
 
-  private var localTransportDescription: LocalTransportDescription {
+  private func localTransportDescription(_ credentials: ICECredentials) -> LocalTransportDescription {
     LocalTransportDescription(
-      credentials: ice.localCredentials, fingerprint: configuration.certificate.fingerprint, cname: cname,
-      candidates: localCandidates, sessionID: sessionID, sessionVersion: sessionVersion)
+      credentials: credentials, fingerprint: configuration.certificate.fingerprint, cname: cname,
+      candidates: localCandidates(of: credentials), hasAllCandidates: iceGatheringState == .complete,
+      sessionID: sessionID, sessionVersion: sessionVersion)
   }
 
   // MARK: Setting
 
-  /// Takes what ``createOffer(at:)`` or ``createAnswer(rejectAll:at:)`` wrote as our side (RFC 8829 §5.9).
+  /// Takes what ``createOffer(iceRestart:at:)`` or ``createAnswer(rejectAll:at:)`` wrote as our side (RFC 8829 §5.9),
+  /// or takes an offer back.
   public mutating func setLocalDescription(
     _ description: SessionDescriptionInit, at now: Instant
   ) throws(PeerConnectionError) {
+    guard description.type != .rollback else { return try rollBack(at: now) }
     guard description == descriptions.created else { throw .unknownLocalDescription }
     let parsed = try Self.parse(description.sdp)
     switch description.type {
     case .offer:
       try requireSignalingState(.stable, .haveLocalOffer)
-      if descriptions.session == nil { ice.setRole(.controlling) }
-      descriptions.pendingLocal = parsed
-      change(to: .haveLocalOffer)
+      setLocalOffer(parsed)
     case .answer:
       try requireSignalingState(.haveRemoteOffer)
       guard let remote = descriptions.pendingRemote else { throw .wrongSignalingState(signalingState) }
       try apply(local: parsed, remote: remote, localIsOffer: false, at: now)
+    case .rollback: break
     }
   }
 
-  /// Takes the peer's offer or answer (RFC 8829 §5.10).
+  private mutating func setLocalOffer(_ offer: SessionDescription) {
+    if transport == nil { ice.setRole(.controlling) }
+    let prepared = restart.prepared?.usernameFragment
+    restart.isOffered =
+      prepared != nil
+      && offer.media.indices.contains {
+        offer.transportAttributes(ofMedia: $0).iceUsernameFragment == prepared
+      }
+    descriptions.pendingLocal = offer
+    announcedCandidates += descriptions.createdCandidates
+    change(to: .haveLocalOffer)
+    announceLocalCandidates()
+  }
+
+  /// Takes the peer's offer or answer (RFC 8829 §5.10), or takes an offer back.
+  ///
+  /// An offer that crosses ours is taken if we are polite, our own then being taken back
+  /// (``Configuration/isPolite``).
   public mutating func setRemoteDescription(
     _ description: SessionDescriptionInit, at now: Instant
   ) throws(PeerConnectionError) {
+    guard description.type != .rollback else { return try rollBack(at: now) }
     let parsed = try Self.parse(description.sdp)
     switch description.type {
-    case .offer:
-      try requireSignalingState(.stable, .haveRemoteOffer)
-      addTransceivers(for: parsed)
-      descriptions.pendingRemote = parsed
-      change(to: .haveRemoteOffer)
+    case .offer: try setRemoteOffer(parsed)
     case .answer:
       try requireSignalingState(.haveLocalOffer)
       guard let local = descriptions.pendingLocal else { throw .wrongSignalingState(signalingState) }
       try apply(local: local, remote: parsed, localIsOffer: true, at: now)
+    case .rollback: break
     }
+  }
+
+  private mutating func setRemoteOffer(_ offer: SessionDescription) throws(PeerConnectionError) {
+    if signalingState == .haveLocalOffer, !configuration.isPolite { throw .offerCollision }
+    try requireSignalingState(.stable, .haveLocalOffer, .haveRemoteOffer)
+    let isRestart = try isRestart(offer)
+    if signalingState == .haveLocalOffer { withdrawLocalOffer() } else { forgetCreated() }
+    restart.isAskedFor = isRestart
+    addTransceivers(for: offer)
+    descriptions.pendingRemote = offer
+    change(to: .haveRemoteOffer)
   }
 
   /// RFC 8829 §5.10: an offered m-line that no transceiver fits gets one that receives.
@@ -111,6 +145,12 @@ extension PeerConnectionCore {
     guard configuration.acceptsUnsolicitedMedia else { return }
     let matches = Negotiation.matchTransceivers(transceivers.map(\.description), with: offer)
     for (media, match) in zip(offer.media, matches) where match == nil && !media.isRejected {
+      let withdrawn = transceivers.firstIndex { $0.kind == media.kind && $0.origin == .withdrawnOffer }
+      if let withdrawn {
+        transceivers[withdrawn].origin = .pendingOffer
+        emit(.transceiverAdded(TransceiverID(rawValue: withdrawn)))
+        continue
+      }
       guard transceivers.count < Self.transceiversMax else { return }
       let codecs: [RTPCodec]
       switch media.kind {
@@ -119,6 +159,7 @@ extension PeerConnectionCore {
       default: continue
       }
       let id = appendTransceiver(media.kind, TransceiverInit(direction: .recvonly, codecs: codecs))
+      transceivers[id.rawValue].origin = .pendingOffer
       emit(.transceiverAdded(id))
     }
   }
@@ -132,13 +173,10 @@ extension PeerConnectionCore {
     let session = try Self.negotiating { () throws(NegotiationError) in
       try Negotiation.negotiate(
         local: local, remote: remote, localIsOffer: localIsOffer,
-        transceivers: transceivers.map(\.description))
+        transceivers: transceivers.map(\.description), establishedRole: transport?.localRole)
     }
-    if let standing = descriptions.session, descriptions.transportMID != nil {
-      guard standing.remoteCredentials == session.remoteCredentials,
-        standing.remoteFingerprints == session.remoteFingerprints
-      else { throw .restartNotSupported }
-    }
+    let change = try transportChange(by: session, local: local, remote: remote)
+    if !localIsOffer { announcedCandidates += descriptions.createdCandidates }
     descriptions.currentLocal = local
     descriptions.currentRemote = remote
     descriptions.pendingLocal = nil
@@ -148,96 +186,15 @@ extension PeerConnectionCore {
       guard let index = media.transceiverIndex, transceivers.indices.contains(index) else { continue }
       transceivers[index].mid = media.mid
       transceivers[index].negotiated = media
+      transceivers[index].origin = .application
     }
     configureMedia(session)
-    change(to: .stable)
-    // The first exchange may have rejected everything.
-    if descriptions.transportMID == nil { startTransport(session, at: now) }
-    updateConnectionState()
-  }
-
-  private mutating func startTransport(_ session: NegotiatedSession, at now: Instant) {
-    guard let index = session.media.firstIndex(where: { !$0.isRejected }) else { return }
-    descriptions.transportMLineIndex = index
-    descriptions.transportMID = session.media[index].mid
-    for candidate in session.remoteCandidates { ice.addRemoteCandidate(candidate, at: now) }
-    ice.setRemoteCredentials(session.remoteCredentials, at: now)
-    let early = earlyCandidates
-    earlyCandidates = []
-    for candidate in early { addToTransport(candidate, at: now) }
-    if session.remoteEndOfCandidates || hasEarlyEndOfCandidates { ice.setEndOfRemoteCandidates(at: now) }
-    advance(at: now)
-  }
-
-  // MARK: Candidates
-
-  /// Adds a bound socket as a host candidate.
-  ///
-  /// Candidates that are known when a description is written stand in it; later ones come as events.
-  public mutating func addLocalSocket(_ socket: LocalSocket, at now: Instant) {
-    guard !isClosed else { return }
-    guard let candidate = ice.addLocalCandidate(socket: socket, at: now) else { return }
-    localCandidates.append(candidate)
-    guard descriptions.created != nil else { return }
-    emit(
-      .localCandidate(
-        ICECandidateInit(
-          candidate: candidate.attributeValue, sdpMid: descriptions.transportMID ?? "0",
-          sdpMLineIndex: descriptions.transportMLineIndex ?? 0, usernameFragment: localUsernameFragment)))
-    advance(at: now)
-  }
-
-  /// Says that no more local candidates will come.
-  public mutating func setEndOfLocalCandidates(at now: Instant) {
-    guard !isClosed else { return }
-    emit(.endOfLocalCandidates)
-  }
-
-  /// Adds a trickled candidate of the peer (RFC 8838); `nil` or an empty one ends them.
-  ///
-  /// One that comes before the description is kept until then. One of an m-line that was bundled away or of
-  /// another ICE generation is ignored, a name that we cannot resolve likewise.
-  public mutating func addICECandidate(
-    _ candidate: ICECandidateInit?, at now: Instant
-  ) throws(PeerConnectionError) {
-    guard !isClosed else { throw .closed }
-    guard let candidate, !candidate.candidate.isEmpty else {
-      guard descriptions.session != nil else {
-        hasEarlyEndOfCandidates = true
-        return
-      }
-      ice.setEndOfRemoteCandidates(at: now)
-      advance(at: now)
-      return
-    }
-    do throws(ParseError) { _ = try ICECandidate(parsing: candidate.candidate) } catch {
-      throw .malformedCandidate
-    }
-    guard descriptions.session != nil else {
-      guard earlyCandidates.count < Self.earlyCandidatesMax else {
-        drops[.earlyCandidateOverflow] += 1
-        return
-      }
-      earlyCandidates.append(candidate)
-      return
-    }
-    addToTransport(candidate, at: now)
-    advance(at: now)
-  }
-
-  private mutating func addToTransport(_ candidate: ICECandidateInit, at now: Instant) {
-    guard let session = descriptions.session else { return }
-    let isOfTransport =
-      if let mid = candidate.sdpMid {
-        mid == descriptions.transportMID
-      } else {
-        candidate.sdpMLineIndex == nil || candidate.sdpMLineIndex == descriptions.transportMLineIndex
-      }
-    let generation = candidate.usernameFragment ?? session.remoteCredentials.usernameFragment
-    guard isOfTransport, generation == session.remoteCredentials.usernameFragment,
-      let parsed = try? ICECandidate(parsing: candidate.candidate), parsed.component == 1
-    else { return }
-    ice.addRemoteCandidate(parsed, at: now)
+    restart.isOffered = false
+    restart.isAskedFor = false
+    follow(change, in: session, localIsOffer: localIsOffer, at: now)
+    // Credentials that were made for a description which was never set.
+    if restart.prepared != nil { forgetCreated() }
+    becomeStable(at: now)
   }
 
   // MARK: Helpers
@@ -247,48 +204,25 @@ extension PeerConnectionCore {
     guard allowed.contains(signalingState) else { throw .wrongSignalingState(signalingState) }
   }
 
-  private mutating func change(to state: SignalingState) {
+  mutating func change(to state: SignalingState) {
     guard signalingState != state else { return }
     signalingState = state
     emit(.signalingStateChanged(state))
   }
 
-  private static func parse(_ sdp: String) throws(PeerConnectionError) -> SessionDescription {
+  static func parse(_ sdp: String) throws(PeerConnectionError) -> SessionDescription {
     do throws(SDPError) { return try SessionDescription(parsing: sdp) } catch {
       throw .malformedDescription(error)
     }
   }
 
-  private static func serialize(_ description: SessionDescription) throws(PeerConnectionError) -> String {
+  static func serialize(_ description: SessionDescription) throws(PeerConnectionError) -> String {
     do throws(SDPError) { return try description.serialized() } catch { throw .malformedDescription(error) }
   }
 
-  private static func negotiating<Result>(
+  static func negotiating<Result>(
     _ body: () throws(NegotiationError) -> Result
   ) throws(PeerConnectionError) -> Result {
     do throws(NegotiationError) { return try body() } catch { throw .unacceptableDescription(error) }
-  }
-}
-
-extension PeerConnectionCore {
-  /// An answer that refuses every m-line of an offer, for an application that has no connection to spare.
-  ///
-  /// It is valid SDP of the offer's shape (RFC 3264 §6): a browser takes it and has nothing to connect.
-  public static func rejectingAnswer(
-    to offer: SessionDescriptionInit
-  ) throws(PeerConnectionError) -> SessionDescriptionInit {
-    var random = RandomSource.system
-    // Some peers insist on credentials and a fingerprint, which nobody will ever use.
-    guard let fingerprint = CertificateFingerprint(hashFunction: .sha256, digest: random.bytes(32)) else {
-      throw .unknownLocalDescription
-    }
-    let local = LocalTransportDescription(
-      credentials: ICECredentials.generate(using: &random), fingerprint: fingerprint, cname: "-",
-      candidates: [], sessionID: random.next() >> 1, sessionVersion: 1)
-    let parsed = try parse(offer.sdp)
-    let answer = try Self.negotiating { () throws(NegotiationError) in
-      try Negotiation.makeAnswer(to: parsed, transceivers: [], local: local, rejectAll: true)
-    }
-    return SessionDescriptionInit(type: .answer, sdp: try serialize(answer))
   }
 }

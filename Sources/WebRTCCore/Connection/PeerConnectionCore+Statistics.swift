@@ -24,6 +24,9 @@ extension PeerConnectionCore {
     transport.bytesReceived = traffic.bytesReceived
     transport.dtlsState = dtlsState.rawValue
     transport.iceState = ice.connectionState
+    transport.iceRole = ice.role == .controlling ? "controlling" : "controlled"
+    transport.iceLocalUsernameFragment = credentials.usernameFragment
+    transport.selectedCandidatePairChanges = selectedCandidatePairChanges
     if let info = dtlsInfo {
       transport.tlsVersion = info.version
       transport.dtlsCipher = info.cipherSuite

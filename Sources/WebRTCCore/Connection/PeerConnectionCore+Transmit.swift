@@ -5,6 +5,10 @@ import ICE
 public import SansIO
 
 /// The way out: one function for each layer, the lowest first.
+///
+/// No datagram is longer than 1,200 bytes. A relay's driver adds to that 4 bytes of ChannelData, before the channel
+/// stands at most 51 of a Send indication (RFC 8656 §11.5, §12.4), and a stream's or DTLS record's header: with UDP and
+/// IP it stays below 1,400, which every path in use carries.
 extension PeerConnectionCore {
   /// Writes the next datagrams into memory that the caller lends, 1,200 bytes at least and 12,000 to be quick.
   ///

@@ -53,9 +53,13 @@ extension PeerConnectionCore {
     while let event = ice.pollEvent() {
       switch event {
       case .connectionStateChanged(let state): emit(.iceConnectionStateChanged(state))
-      case .selectedRouteChanged, .nameNeedsResolving, .tcpConnectionWanted, .restartAdvised: break
+      case .selectedRouteChanged: selectedCandidatePairChanges += 1
+      case .nameNeedsResolving(let name): emit(.nameNeedsResolving(name))
+      case .tcpConnectionWanted(let local, let remote): emit(.tcpConnectionWanted(from: local, to: remote))
+      case .restartAdvised: if configuration.restartsICEAutomatically { restartICE(at: now) }
       }
     }
+    notePath(at: now)
     if let roundTripTime = ice.roundTripTime { media.roundTripTime = roundTripTime }
     startDTLSIfReady(at: now)
     deliverHeldDTLS(at: now)
@@ -67,13 +71,11 @@ extension PeerConnectionCore {
 
   /// Starts the handshake in the very turn in which ICE finds a path (RFC 8842 §5).
   private mutating func startDTLSIfReady(at now: Instant) {
-    guard dtlsState == .new, let session = descriptions.session, let role = session.localRole,
-      ice.sendRoute != nil
-    else { return }
+    guard dtlsState == .new, let agreed = transport, ice.sendRoute != nil else { return }
     do throws(DTLSError) {
       var transport = try DTLSTransport(
-        context: configuration.dtls, certificate: configuration.certificate, role: role,
-        remoteFingerprints: session.remoteFingerprints, initialTimeout: firstDTLSTimeout)
+        context: configuration.dtls, certificate: configuration.certificate, role: agreed.localRole,
+        remoteFingerprints: agreed.remote.fingerprints, initialTimeout: firstDTLSTimeout)
       transport.start(at: now)
       dtls = consume transport
       dtlsState = .connecting
@@ -89,7 +91,7 @@ extension PeerConnectionCore {
   }
 
   private mutating func receiveDTLS(_ datagram: RawSpan, on route: Route, at now: Instant) {
-    guard descriptions.session != nil else {
+    guard transport != nil else {
       drops[.dtlsBeforeDescription] += 1
       return
     }
@@ -187,6 +189,21 @@ extension PeerConnectionCore {
     }
   }
 
+  /// Media that waited longer than this for a path is thrown away: it would be late, and fill the new path.
+  static var pathlessMediaAgeMax: TimeDelta { .seconds(1) }
+
+  /// Lets what is sent begin anew after a time without any path.
+  private mutating func notePath(at now: Instant) {
+    guard dtlsState == .connected else { return }
+    guard ice.sendRoute != nil else {
+      pathLostAt = pathLostAt ?? now
+      return
+    }
+    if let lostAt = pathLostAt, now - lostAt > Self.pathlessMediaAgeMax { media.startOver(at: now) }
+    pathLostAt = nil
+    takeMediaEvents()
+  }
+
   /// Queues a frame of a sending transceiver. Before the connection stands it is dropped.
   ///
   /// The frame object is shared: nothing of it is copied, whatever the number of connections that send it.
@@ -204,17 +221,17 @@ extension PeerConnectionCore {
   // MARK: States
 
   mutating func updateConnectionState() {
-    guard connectionState != .closed, connectionState != .failed else { return }
+    guard connectionState != .closed else { return }
     let state = derivedConnectionState
     guard state != connectionState else { return }
     connectionState = state
     emit(.connectionStateChanged(state))
   }
 
-  /// W3C WebRTC §4.3.3.
+  /// W3C WebRTC §4.3.3. A failed handshake is final; what ICE lost it may find again after a restart.
   private var derivedConnectionState: PeerConnectionState {
     switch (ice.connectionState, dtlsState) {
-    case (.failed, _), (_, .failed): .failed
+    case (_, .failed), (.failed, _): .failed
     case (.disconnected, _): .disconnected
     case (.new, .new), (.closed, _): .new
     case (.connected, .connected), (.completed, .connected): .connected
@@ -245,7 +262,8 @@ extension PeerConnectionCore {
     ice.close()
     while ice.pollEvent() != nil {}
     heldDTLS = HeldDatagrams()
-    earlyCandidates = []
+    heldCandidates = HeldCandidates()
+    restart = ICERestart()
     dtlsState = .closed
     signalingState = .closed
     connectionState = .closed

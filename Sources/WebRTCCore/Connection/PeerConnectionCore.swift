@@ -35,10 +35,21 @@ public struct PeerConnectionCore: ~Copyable {
     public var wallClockNanosecondsAtZero: Int64
     /// The canonical name in RTCP; `nil` picks a random one (RFC 7022).
     public var cname: String?
-    /// ICE timings.
+    /// ICE timings and policy.
     public var ice = ICEAgent.Configuration()
     /// Whether an offered m-line for which no transceiver was added gets one that receives.
     public var acceptsUnsolicitedMedia = true
+    /// Whether the next offer restarts ICE by itself when the path is lost for good; the application is told by
+    /// ``Event/negotiationNeeded`` and has but to negotiate.
+    public var restartsICEAutomatically = true
+    /// Who yields when two offers cross, as both sides' restarts do after an outage. It has to be one of the two:
+    /// the applications agree on it beforehand, for example by who called whom.
+    ///
+    /// The polite side's ``PeerConnectionCore/setRemoteDescription(_:at:)`` takes its own offer back and the peer's
+    /// in; it answers, and ``Event/negotiationNeeded`` comes again for what its own offer was about. The other side
+    /// gets ``PeerConnectionError/offerCollision``, forgets the peer's offer and waits for the answer to its own.
+    /// That is all of W3C's "perfect negotiation" (WebRTC §10.7).
+    public var isPolite = false
     /// Bits per second at which media leaves at most.
     public var pacingRateBitsPerSecond: Int64 = 25_000_000
 
@@ -59,6 +70,8 @@ public struct PeerConnectionCore: ~Copyable {
   public enum Event: Sendable {
     /// Offer and answer moved on.
     case signalingStateChanged(SignalingState)
+    /// The search for our own candidates moved on.
+    case iceGatheringStateChanged(ICEGatheringState)
     /// ICE moved on.
     case iceConnectionStateChanged(ICEConnectionState)
     /// The connection as a whole moved on.
@@ -73,8 +86,13 @@ public struct PeerConnectionCore: ~Copyable {
     case frameReceived(TransceiverID, MediaFrame)
     /// The peer wants a key frame (PLI or FIR), at most twice a second.
     case keyFrameRequested(TransceiverID)
-    /// A transceiver was added that the peer does not know of.
+    /// An offer of ours has to be made: for a transceiver that the peer does not know of, or to restart ICE.
     case negotiationNeeded
+    /// The peer hides an address behind a name (`….local`); ``PeerConnectionCore/resolved(name:to:at:)`` answers.
+    case nameNeedsResolving(String)
+    /// The peer takes TCP connections: one from an address of ours would help. Answered by
+    /// ``PeerConnectionCore/addTCPConnection(_:to:at:)`` or ``PeerConnectionCore/tcpConnectionFailed(to:at:)``.
+    case tcpConnectionWanted(from: IPAddress, to: TransportAddress)
     /// The first packet of a transceiver's stream left.
     case firstPacketSent(TransceiverID)
     /// The DTLS handshake ended well.
@@ -99,17 +117,27 @@ public struct PeerConnectionCore: ~Copyable {
 
   var transceivers: [Transceiver] = []
   var descriptions = Descriptions()
-  var localCandidates: [ICECandidate] = []
-  var earlyCandidates: [ICECandidateInit] = []
-  var hasEarlyEndOfCandidates = false
+  /// What was agreed on with the peer below media; `nil` before the first m-line was accepted.
+  var transport: StandingTransport?
+  /// Our ICE credentials in the session that stands.
+  var credentials: ICECredentials
+  var restart = ICERestart()
+  var isNegotiationNeeded = false
+  var announcedCandidates: [ICECandidate] = []
+  var heldCandidates = HeldCandidates()
 
   var events = BoundedQueue<Event>(capacity: eventsMax)
   var drops = DropCounters<PacketDropCause>()
   var traffic = TrafficCounters()
   var closingRoute: Route?
+  /// Since when media has had no path.
+  var pathLostAt: Instant?
+  var selectedCandidatePairChanges: UInt64 = 0
 
   /// Offer and answer.
   public internal(set) var signalingState = SignalingState.stable
+  /// The search for our own candidates.
+  public internal(set) var iceGatheringState = ICEGatheringState.new
   /// ICE and DTLS together.
   public internal(set) var connectionState = PeerConnectionState.new
 
@@ -123,6 +151,7 @@ public struct PeerConnectionCore: ~Copyable {
     var iceConfiguration = configuration.ice
     iceConfiguration.transactionPrefix = configuration.transactionPrefix
     ice = ICEAgent(role: .controlled, configuration: iceConfiguration, random: random.split())
+    credentials = ice.localCredentials
     dtls = nil
     media = MediaTransport(
       cname: cname, pacingRateBitsPerSecond: configuration.pacingRateBitsPerSecond,
@@ -143,12 +172,17 @@ public struct PeerConnectionCore: ~Copyable {
     var bytesReceived: UInt64 = 0
   }
 
-  /// Our ICE user name fragment: what the peer's checks name us by.
-  public var localUsernameFragment: String { ice.localCredentials.usernameFragment }
+  /// Our ICE user name fragment in the session that stands.
+  public var localUsernameFragment: String { credentials.usernameFragment }
+  /// All user name fragments that the peer's checks may name us by: during a restart more than one. It changes with
+  /// calls that create or set descriptions, and shrinks by itself.
+  public var localUsernameFragments: [String] { ice.localUsernameFragments }
   /// The first four bytes of our STUN transaction ids.
   public var transactionPrefix: UInt32 { configuration.transactionPrefix }
   /// Where ICE stands.
   public var iceConnectionState: ICEConnectionState { ice.connectionState }
+  /// Why ``iceConnectionState`` is `failed`; `nil` while it is not.
+  public var iceFailureReason: ICEFailureReason? { ice.failureReason }
   /// Whether ``close(at:)`` was called or the peer closed.
   public var isClosed: Bool { connectionState == .closed }
   /// The path that media takes now, `nil` without one.
@@ -163,7 +197,7 @@ public struct PeerConnectionCore: ~Copyable {
   /// Adds a sender and receiver of one kind; an offer is needed before the peer knows of it.
   public mutating func addTransceiver(_ kind: MediaKind, _ parameters: TransceiverInit) -> TransceiverID {
     let id = appendTransceiver(kind, parameters)
-    if !isClosed { emit(.negotiationNeeded) }
+    updateNegotiationNeeded()
     return id
   }
 

@@ -10,10 +10,21 @@ public enum PeerConnectionState: String, Hashable, Sendable {
   case connected
   /// The path has gone quiet; it may come back by itself.
   case disconnected
-  /// No path, consent lost, or the DTLS handshake failed. It stays so.
+  /// No path, consent lost, or the DTLS handshake failed. An ICE restart brings back what lost its path; a
+  /// handshake that failed is final.
   case failed
   /// Closed by either side.
   case closed
+}
+
+/// How far the search for our own candidates is (W3C WebRTC §5.6.3, RTCIceGatheringState).
+public enum ICEGatheringState: String, Hashable, Sendable {
+  /// Nothing was found or searched yet.
+  case new
+  /// There are candidates, and more may come.
+  case gathering
+  /// All that there are stand in our description or were reported.
+  case complete
 }
 
 /// Where offer and answer stand (W3C WebRTC §4.3.1, RTCSignalingState).
@@ -34,11 +45,13 @@ public enum SDPType: String, Hashable, Sendable {
   case offer
   /// Ends an exchange.
   case answer
+  /// Takes back the offer that is under way (RFC 8829 §4.1.10.2); its text is empty.
+  case rollback
 }
 
 /// A session description as applications and signaling carry it (W3C WebRTC §4.6.2).
 public struct SessionDescriptionInit: Hashable, Sendable {
-  /// Offer or answer.
+  /// Offer, answer or rollback.
   public var type: SDPType
   /// The text of the description (RFC 8866).
   public var sdp: String
@@ -48,6 +61,9 @@ public struct SessionDescriptionInit: Hashable, Sendable {
     self.type = type
     self.sdp = sdp
   }
+
+  /// Takes back the offer that is under way, ours or the peer's.
+  public static let rollback = SessionDescriptionInit(type: .rollback, sdp: "")
 }
 
 /// A trickled candidate as applications and signaling carry it (W3C WebRTC §4.8.1.2, RTCIceCandidateInit).

@@ -124,6 +124,16 @@ struct MediaTransport: ~Copyable {
     senders[index].enqueue(frame)
   }
 
+  /// Throws away what waits to be sent and asks for key frames, after a time without a path.
+  mutating func startOver(at now: Instant) {
+    for index in senders.indices {
+      senders[index].startOver()
+      guard senders[index].isActive, senders[index].kind == .video else { continue }
+      senders[index].lastKeyFrameRequest = now
+      emit(.keyFrameRequested(senders[index].transceiver))
+    }
+  }
+
   mutating func requestKeyFrame(_ id: TransceiverID, at now: Instant) {
     guard let index = receivers.firstIndex(where: { $0.transceiver == id }) else { return }
     receivers[index].requestKeyFrame(at: now)

@@ -94,6 +94,12 @@ struct SendStream {
     retransmissions.removeAll()
   }
 
+  /// Throws away what waits; sending goes on from the next key frame.
+  mutating func startOver() {
+    dropQueueToKeyFrame()
+    retransmissions.removeAll()
+  }
+
   mutating func enqueue(_ frame: PacketizedFrame) {
     guard isActive else { return }
     if queue.isFull { dropQueueToKeyFrame() }

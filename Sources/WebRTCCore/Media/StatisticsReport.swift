@@ -113,6 +113,12 @@ public struct TransportStatistics: Sendable {
   public var dtlsRole: String?
   /// The ICE connection state.
   public var iceState: ICEConnectionState = .new
+  /// `controlling` or `controlled`.
+  public var iceRole: String = "controlled"
+  /// Our ICE user fragment in the session that stands; a restart changes it.
+  public var iceLocalUsernameFragment: String = ""
+  /// How often another candidate pair was selected, the first one counted.
+  public var selectedCandidatePairChanges: UInt64 = 0
   /// What was dropped, by cause, causes that were never seen left out.
   public var drops: [String: UInt64] = [:]
 }

@@ -45,11 +45,22 @@ struct Transceiver {
   var mid: String?
   /// What was agreed on, `nil` before the first exchange.
   var negotiated: NegotiatedMedia?
+  /// Where it came from, if not from the application.
+  var origin = Origin.application
+
+  enum Origin {
+    /// The application, or an offer that was answered: it stays.
+    case application
+    /// The peer's offer, which is not answered yet.
+    case pendingOffer
+    /// The peer's offer, which was taken back: out of use until another offer needs one of its kind.
+    case withdrawnOffer
+  }
 
   var description: TransceiverDescription {
     TransceiverDescription(
       kind: kind, mid: mid, direction: parameters.direction, codecs: parameters.codecs,
       streamID: parameters.streamID, trackID: parameters.trackID, ssrc: ssrc, rtxSSRC: rtxSSRC,
-      isStopped: false)
+      isStopped: origin == .withdrawnOffer)
   }
 }

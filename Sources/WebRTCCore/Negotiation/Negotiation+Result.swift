@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import DTLS
+public import DTLS
 internal import ICE
 public import SDP
 internal import SansIO
@@ -13,13 +13,16 @@ extension Negotiation {
   /// - Parameters:
   ///   - localIsOffer: whether `local` is the offer and `remote` the answer, or the other way round.
   ///   - transceivers: ours, matched with the sections as by ``matchTransceivers(_:with:)``.
+  ///   - establishedRole: our part in a DTLS association that exists already: it stays, whatever the peer's setup
+  ///     attribute says (RFC 8842 §5.5).
   /// - Throws: ``NegotiationError`` if either contradicts itself, the answer does not fit the offer, or the peer
   ///   gives no usable fingerprint, ICE credentials or setup role for what is accepted.
   public static func negotiate(
     local: SessionDescription, remote: SessionDescription, localIsOffer: Bool,
-    transceivers: [TransceiverDescription]
+    transceivers: [TransceiverDescription], establishedRole: DTLSRole? = nil
   ) throws(NegotiationError) -> NegotiatedSession {
-    let pair = DescriptionPair(local: local, remote: remote, localIsOffer: localIsOffer)
+    let pair = DescriptionPair(
+      local: local, remote: remote, localIsOffer: localIsOffer, establishedRole: establishedRole)
     try DescriptionCheck.verify(remote)
     try pair.verify()
     // Sections of ours carry the identifiers by which transceivers are found, or those of the peer's offer.
@@ -37,6 +40,7 @@ private struct DescriptionPair {
   let local: SessionDescription
   let remote: SessionDescription
   let localIsOffer: Bool
+  let establishedRole: DTLSRole?
 
   var offer: SessionDescription { localIsOffer ? local : remote }
   var answer: SessionDescription { localIsOffer ? remote : local }
@@ -218,14 +222,10 @@ private struct DescriptionPair {
   private func role(_ remoteSetup: SetupRole?, section: Int) throws(NegotiationError) -> DTLSRole {
     let own = local.transportAttributes(ofMedia: section).setup
     if localIsOffer {
-      return try SetupNegotiation.offererRole(offer: own, answer: remoteSetup, section: section)
+      return try SetupNegotiation.offererRole(
+        offer: own, answer: remoteSetup, established: establishedRole, section: section)
     }
-    let role: DTLSRole
-    switch own {
-    case .active: role = .client
-    case .passive: role = .server
-    default: throw .invalidSetup(section: section)
-    }
-    return try SetupNegotiation.answererRole(offer: remoteSetup, established: role, section: section)
+    return try SetupNegotiation.role(
+      answered: own, offer: remoteSetup, established: establishedRole, section: section)
   }
 }

@@ -43,6 +43,15 @@ public enum Negotiation {
     return result
   }
 
+  /// The section whose transport an offer means: the first of its bundle that it does not refuse (RFC 9143 §7.2),
+  /// without a bundle the first; `nil` if it refuses all.
+  static func transportSection(of offer: SessionDescription) -> Int? {
+    for mid in offer.bundleGroups.first ?? [] {
+      if let index = offer.mediaIndex(mid: mid), !offer.media[index].isRejected { return index }
+    }
+    return offer.media.firstIndex { !$0.isRejected }
+  }
+
   /// A section that is refused: port 0, nothing but what identifies it.
   ///
   /// ICE credentials, setup and rtcp-mux mean nothing here, but aiortc insists on them in every section.
@@ -119,6 +128,7 @@ public enum Negotiation {
     }
     if let first = accepted.first {
       description.media[first].candidates = local.candidates.map(\.attributeValue)
+      description.media[first].endOfCandidates = local.hasAllCandidates
     }
     do throws(SDPError) {
       _ = try description.serialized()

@@ -52,6 +52,8 @@ public struct LocalTransportDescription: Sendable {
   public var cname: String
   /// Candidates known by now; later ones trickle.
   public var candidates: [ICECandidate]
+  /// Whether none will follow (RFC 8840 §8.2).
+  public var hasAllCandidates: Bool
   /// The same in all our descriptions; below 2^63 (RFC 9429 §5.2.1).
   public var sessionID: UInt64
   /// Grows with each description that differs.
@@ -60,12 +62,13 @@ public struct LocalTransportDescription: Sendable {
   /// Makes a transport's description.
   public init(
     credentials: ICECredentials, fingerprint: CertificateFingerprint, cname: String,
-    candidates: [ICECandidate] = [], sessionID: UInt64, sessionVersion: UInt64
+    candidates: [ICECandidate] = [], hasAllCandidates: Bool = false, sessionID: UInt64, sessionVersion: UInt64
   ) {
     self.credentials = credentials
     self.fingerprint = fingerprint
     self.cname = cname
     self.candidates = candidates
+    self.hasAllCandidates = hasAllCandidates
     self.sessionID = sessionID
     self.sessionVersion = sessionVersion
   }
@@ -85,7 +88,7 @@ public struct NegotiationOptions: Sendable {
   public var usesCongestionFeedback = false
   /// Header extensions that we write and read; all others are left out.
   public var headerExtensions = [NegotiationOptions.midExtension]
-  /// Our part in a DTLS association that exists already; it may not change (RFC 8842 §5.5).
+  /// Our part in a DTLS association that exists already: it stays (RFC 8842 §5.5).
   public var establishedRole: DTLSRole?
 
   /// The defaults.

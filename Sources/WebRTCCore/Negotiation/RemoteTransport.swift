@@ -10,6 +10,8 @@ struct RemoteTransport {
   let credentials: ICECredentials
   let fingerprints: [CertificateFingerprint]
   let setup: SetupRole?
+  /// Names the DTLS association (RFC 8842 §4); most peers leave it out.
+  let tlsID: String?
 
   /// Reads and judges the parameters that hold for a section.
   init(of description: SessionDescription, section: Int) throws(NegotiationError) {
@@ -17,6 +19,8 @@ struct RemoteTransport {
     credentials = try Self.credentials(attributes, section: section)
     fingerprints = try Self.fingerprints(attributes, section: section)
     setup = attributes.setup
+    let named = description.media[section].attributes + description.attributes
+    tlsID = named.first { $0.name == "tls-id" }?.value
   }
 
   /// Lengths and characters by RFC 8839 §5.4. Characters beyond ice-chars occur in the wild; what would break
@@ -65,24 +69,33 @@ struct RemoteTransport {
 enum SetupNegotiation {
   /// Our part as answerer. `actpass`, and an offer that says nothing, leave us the choice: we wait, since the
   /// server chooses the SRTP profile.
+  ///
+  /// In an association that exists the parts are settled, whatever the peer says now (RFC 8842 §5.5).
   static func answererRole(
     offer: SetupRole?, established: DTLSRole?, section: Int
   ) throws(NegotiationError) -> DTLSRole {
-    let role: DTLSRole
-    switch offer {
-    case .actpass, nil: role = established ?? .server
-    case .active: role = .server
-    case .passive: role = .client
-    case .holdconn: throw .invalidSetup(section: section)
-    }
-    guard established == nil || established == role else { throw .invalidSetup(section: section) }
-    return role
+    guard offer != .holdconn else { throw .invalidSetup(section: section) }
+    if let established { return established }
+    return offer == .passive ? .client : .server
   }
 
-  /// Our part as offerer, by the peer's answer.
-  static func offererRole(
-    offer: SetupRole?, answer: SetupRole?, section: Int
+  /// Our part by the answer that we wrote.
+  static func role(
+    answered: SetupRole?, offer: SetupRole?, established: DTLSRole?, section: Int
   ) throws(NegotiationError) -> DTLSRole {
+    switch (offer, answered) {
+    case (.holdconn, _): throw .invalidSetup(section: section)
+    case (_, .active) where offer != .active || established == .client: return .client
+    case (_, .passive) where offer != .passive || established == .server: return .server
+    default: throw .invalidSetup(section: section)
+    }
+  }
+
+  /// Our part as offerer, by the peer's answer; in an association that exists it is settled.
+  static func offererRole(
+    offer: SetupRole?, answer: SetupRole?, established: DTLSRole?, section: Int
+  ) throws(NegotiationError) -> DTLSRole {
+    if let established, answer != .holdconn { return established }
     switch (offer, answer) {
     case (.actpass, .active), (.passive, .active): return .server
     case (.actpass, .passive), (.active, .passive): return .client
