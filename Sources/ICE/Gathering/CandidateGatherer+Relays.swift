@@ -83,11 +83,11 @@ extension CandidateGatherer {
     guard !isShuttingDown else { return }
     let wanted = relayServers.isEmpty ? 0 : configuration.relaySpareCount
     for family in configuration.relayFamilies {
-      func spares(_ isMeant: (RelaySlot) -> Bool) -> [RelaySlot] {
-        slots.filter { $0.owner == nil && $0.family == family && isMeant($0) }
+      let spares = slots.filter { $0.owner == nil && $0.family == family }
+      var (stale, fresh) = ([RelaySlot](), [RelaySlot]())
+      for slot in spares {
+        if isStale(slot) { stale.append(slot) } else { fresh.append(slot) }
       }
-      let stale = spares(isStale)
-      let fresh = spares { !isStale($0) }
       for _ in fresh.count..<max(wanted, fresh.count) {
         let index = insertSlot(of: family)
         beginRound(slots[index].id, at: now)
