@@ -73,7 +73,6 @@ public final class SimulatedPeer: SimulatedNode {
       var gathering = CandidateGatherer.Configuration()
       // Whole calls are simulated, not a master that waits for viewers.
       gathering.relaySpareCount = 0
-      gathering.relayFamilies = Set(sockets.map(\.address.ip.family)).sorted { $0.rawValue < $1.rawValue }
       shell = ServerShell(configuration: gathering, random: random.split())
     }
     for (address, site) in sockets { addSocket(at: address, in: site, at: now) }

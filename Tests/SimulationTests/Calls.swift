@@ -19,9 +19,15 @@ struct Call {
     configureViewer: (inout PeerConnectionCore.Configuration) -> Void = { _ in },
     configureMaster: (inout PeerConnectionCore.Configuration) -> Void = { _ in }
   ) throws {
-    run = try Simulation(
+    let run = try Simulation(
       seed: seed, conditions: conditions, configureOfferer: configureViewer,
       configureAnswerer: configureMaster)
+    self.init(run)
+  }
+
+  /// A call between two peers that were made before.
+  init(_ run: Simulation) {
+    self.run = run
     viewerVideo = run.offerer.core.addTransceiver(.video, Self.video(.recvonly))
     viewerAudio = run.offerer.core.addTransceiver(.audio, Self.audio(.recvonly))
     masterVideo = run.answerer.core.addTransceiver(.video, Self.video(.sendonly))
