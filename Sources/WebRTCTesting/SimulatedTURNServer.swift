@@ -9,7 +9,7 @@ public import SansIO
 /// at ports from 49152 up.
 public final class SimulatedTURNServer: SimulatedNode {
   /// How a client may speak to it.
-  public struct Way: Hashable, Sendable {
+  public struct Way: Hashable, Sendable, CustomStringConvertible {
     /// The transport to the server.
     public let transport: TURNTransport
     /// The server's port.
@@ -23,6 +23,9 @@ public final class SimulatedTURNServer: SimulatedNode {
     public static let tls = Way(transport: .tls, port: 5349)
     /// TURN over TLS at the web's port, which the strictest firewalls let through.
     public static let https = Way(transport: .tls, port: 443)
+    /// The transport and the port.
+    public var description: String { "\(transport.rawValue) \(port)" }
+
     /// All of them.
     public static let all = [udp, tcp, tls, https]
   }

@@ -127,7 +127,9 @@ public final class Simulation {
     schedule(after: signalingDelay) { run in
       do {
         let received = SessionDescriptionInit(type: .offer, sdp: alteringOffer(offer.sdp))
-        try to.core.setRemoteDescription(received, at: run.now)
+        do { try to.core.setRemoteDescription(received, at: run.now) } catch PeerConnectionError
+          .offerCollision
+        { return }
         let answer = try to.core.createAnswer(at: run.now)
         try to.core.setLocalDescription(answer, at: run.now)
         run.schedule(after: run.signalingDelay) { run in
