@@ -10,6 +10,36 @@ struct LocalCandidate: Sendable {
   let socket: LocalSocket
   /// The local preference that its priority was made with; checks announce a peer-reflexive priority with it.
   let localPreference: UInt16
+  /// The only address that its socket reaches, where that is a TCP connection.
+  var connectedRemote: TransportAddress?
+
+  /// Whether a server relays what is sent from it.
+  var isRelayed: Bool { candidate.relayProtocol != nil }
+
+  /// Whether the two can exchange anything: UDP with UDP, a connection with whom it was made to (RFC 6544
+  /// §6.2).
+  func mayPair(with remote: ICECandidate) -> Bool {
+    guard let connectedRemote else { return remote.transport == .udp }
+    return remote.transport == .tcpPassive && remote.address == connectedRemote
+  }
+}
+
+/// Names a pair: with one component and bundled media its route does, in one ICE session (RFC 8445 §6.1.2).
+struct PairID: Hashable, Sendable {
+  let route: Route
+  /// Which of the agent's sessions it belongs to; counts restarts.
+  let generation: Int
+}
+
+/// What a path costs, in delay and in other people's bandwidth. A working pair of a lower cost replaces the
+/// selected one.
+enum PathCost: Int, Comparable, Sendable {
+  case direct
+  /// Direct, but one lost packet delays all that follow it.
+  case stream
+  case relayed
+
+  static func < (left: PathCost, right: PathCost) -> Bool { left.rawValue < right.rawValue }
 }
 
 /// A request that waits for its response.
@@ -23,12 +53,11 @@ struct CheckInFlight: Sendable {
 }
 
 /// A local and a remote candidate, what checks found out about the path between them, and its consent.
-///
-/// With one component and bundled media its route names it: our socket and the peer's address (RFC 8445
-/// §6.1.2).
 struct CandidatePair: Sendable {
   /// The states of RFC 8445 §6.1.2.6.
   enum State: Sendable {
+    /// Is not checked as long as the selected pair works and costs no more.
+    case idle
     /// Waits until another pair of its foundation has succeeded or nothing better is left.
     case frozen
     /// May be checked as soon as the pace allows it.
@@ -57,7 +86,7 @@ struct CandidatePair: Sendable {
 
   var local: LocalCandidate
   var remote: ICECandidate
-  let route: Route
+  let id: PairID
   var priority: UInt64 = 0
   var state = State.frozen
   var nomination = Nomination.none
@@ -74,6 +103,21 @@ struct CandidatePair: Sendable {
   var lastRequestAt: Instant?
   /// When the last authenticated success response came: consent lasts from here (RFC 7675 §5.1).
   var lastResponseAt: Instant?
+  /// When the next consent check is due.
+  var nextConsentCheckAt: Instant?
+  /// Consent checks that were sent since the last response.
+  var unansweredConsentChecks = 0
+  /// When the first of them was sent.
+  var firstUnansweredAt: Instant?
+  /// The same, once its response is overdue.
+  var suspectSince: Instant?
+  /// Whether so many responses in a row were missed that the path counts as dead.
+  var isSilent = false
+  /// Whether consent was asked for and ended: nothing more is sent here under this session's credentials
+  /// (RFC 7675 §5.1).
+  var hasLostConsent = false
+  /// Whether data that comes by this pair is processed: its address answered a check of ours once.
+  var isWelcome = false
   /// The response times of requests that were sent once.
   var currentRoundTripTime: TimeDelta?
   var totalRoundTripTime = TimeDelta.zero
@@ -84,10 +128,18 @@ struct CandidatePair: Sendable {
   var responsesReceived: UInt64 = 0
   var consentRequestsSent: UInt64 = 0
 
-  init(local: LocalCandidate, remote: ICECandidate, route: Route) {
+  init(local: LocalCandidate, remote: ICECandidate, id: PairID) {
     self.local = local
     self.remote = remote
-    self.route = route
+    self.id = id
+  }
+
+  /// Our socket and the peer's address.
+  var route: Route { id.route }
+
+  var cost: PathCost {
+    if local.isRelayed || remote.kind == .relayed { return .relayed }
+    return local.connectedRemote == nil ? .direct : .stream
   }
 
   /// Equal for pairs that are likely to fail or succeed together (RFC 8445 §6.1.2.6).
@@ -95,10 +147,22 @@ struct CandidatePair: Sendable {
 
   var isValid: Bool { if case .succeeded = state { true } else { false } }
   var isNominated: Bool { if case .done = nomination { true } else { false } }
+  var isIdle: Bool { if case .idle = state { true } else { false } }
   var isWaiting: Bool { if case .waiting = state { true } else { false } }
   var isFrozen: Bool { if case .frozen = state { true } else { false } }
   var isFailed: Bool { if case .failed = state { true } else { false } }
   var isInProgress: Bool { if case .inProgress = state { true } else { false } }
+
+  /// Whether a request may be sent to find out whether the pair works.
+  var mayBeChecked: Bool { !hasLostConsent && checkRequestsSent < ICELimits.requestsPerPairMax }
+
+  /// Whether a nomination of ours waits to be sent or answered.
+  var isBeingNominated: Bool {
+    switch nomination {
+    case .wanted, .inFlight: true
+    case .none, .requestedByPeer, .done: false
+    }
+  }
 
   /// Whether data may be sent now (RFC 7675 §5.1).
   func hasConsent(at now: Instant, lasting consent: TimeDelta) -> Bool {

@@ -7,10 +7,10 @@ struct Checklist: Sendable {
   /// Sorted by falling priority.
   private(set) var pairs: [CandidatePair] = []
   /// Routes of pairs that are to be checked before all others, oldest first; each at most once.
-  private var triggered: [Route] = []
+  private var triggered: [PairID] = []
 
-  /// The place of the pair with this route.
-  func index(of route: Route) -> Int? { pairs.firstIndex { $0.route == route } }
+  /// The place of a pair; `nil` for none.
+  func index(of id: PairID?) -> Int? { pairs.firstIndex { $0.id == id } }
 
   /// The pair at a place. Do not change its priority here.
   subscript(index: Int) -> CandidatePair {
@@ -19,8 +19,8 @@ struct Checklist: Sendable {
   }
 
   /// Adds a pair and says whether there was room; a pair that was never checked or is long dead makes room
-  /// for a better one. Its route must not be on the list.
-  mutating func insert(_ pair: CandidatePair, keeping kept: Route?, at now: Instant) -> Bool {
+  /// for a better one. The list must not have it.
+  mutating func insert(_ pair: CandidatePair, keeping kept: [PairID], at now: Instant) -> Bool {
     if pairs.count >= ICELimits.candidatePairsMax {
       guard let victim = leastUseful(than: pair, keeping: kept, at: now) else { return false }
       remove(at: victim)
@@ -30,11 +30,11 @@ struct Checklist: Sendable {
     return true
   }
 
-  private func leastUseful(than pair: CandidatePair, keeping kept: Route?, at now: Instant) -> Int? {
+  private func leastUseful(than pair: CandidatePair, keeping kept: [PairID], at now: Instant) -> Int? {
     pairs.lastIndex { candidate in
-      guard candidate.route != kept else { return false }
+      guard !kept.contains(candidate.id) else { return false }
       switch candidate.state {
-      case .frozen, .waiting:
+      case .idle, .frozen, .waiting:
         return candidate.requestsSent == 0 && (candidate.priority < pair.priority || pair.hasRemoteChecked)
           && !candidate.hasRemoteChecked
       case .inProgress: return false
@@ -50,14 +50,14 @@ struct Checklist: Sendable {
   private static let idleTime = TimeDelta.seconds(60)
 
   mutating func remove(at index: Int) {
-    let route = pairs[index].route
-    triggered.removeAll { $0 == route }
+    let id = pairs[index].id
+    triggered.removeAll { $0 == id }
     pairs.remove(at: index)
   }
 
   mutating func removeAll(where predicate: (CandidatePair) -> Bool) {
     pairs.removeAll(where: predicate)
-    triggered.removeAll { route in !pairs.contains { $0.route == route } }
+    triggered.removeAll { id in !pairs.contains { $0.id == id } }
   }
 
   /// Computes all priorities anew, after a change of role or of a remote candidate.
@@ -67,14 +67,14 @@ struct Checklist: Sendable {
   }
 
   /// Replaces what is known of a remote candidate in all its pairs.
-  mutating func replaceRemote(at address: TransportAddress, with candidate: ICECandidate, role: ICERole) {
-    for index in pairs.indices where pairs[index].route.remote == address { pairs[index].remote = candidate }
+  mutating func replace(_ old: ICECandidate, with candidate: ICECandidate, role: ICERole) {
+    for index in pairs.indices where pairs[index].remote == old { pairs[index].remote = candidate }
     updatePriorities(role: role)
   }
 
   /// Queues a pair for a triggered check (RFC 8445 §7.3.1.4).
-  mutating func trigger(_ route: Route) {
-    if !triggered.contains(route) { triggered.append(route) }
+  mutating func trigger(_ id: PairID) {
+    if !triggered.contains(id) { triggered.append(id) }
   }
 
   /// Takes the pair that has waited longest for a triggered check.
@@ -90,7 +90,7 @@ struct Checklist: Sendable {
   func initialState(for pair: CandidatePair) -> CandidatePair.State {
     let foundation = pair.foundation
     var isPending = false
-    for other in pairs where other.foundation == foundation {
+    for other in pairs where other.foundation == foundation && other.id.generation == pair.id.generation {
       if other.isValid { return .waiting }
       if other.isWaiting || other.isInProgress { isPending = true }
     }

@@ -7,7 +7,7 @@ extension ICEAgent {
   /// Has checks sent in this turn, as soon as the driver asks what there is to send: of all candidates that a
   /// description brings, the best pair goes first.
   mutating func scheduleChecks(at now: Instant) {
-    guard isActive, remoteKey != nil else { return }
+    guard isActive, session.remoteKey != nil else { return }
     areChecksScheduled = true
     timers[.check] = now
   }
@@ -15,7 +15,7 @@ extension ICEAgent {
   /// Sends what is due and allowed: at most one paced check, since the pace is never faster than calls come.
   mutating func runChecks(at now: Instant) {
     areChecksScheduled = false
-    guard isActive, remoteKey != nil else { return }
+    guard isActive, session.remoteKey != nil else { return }
     giveUpUnansweredChecks(at: now)
     guard isActive else { return }
     sendWantedNomination(at: now)
@@ -35,7 +35,7 @@ extension ICEAgent {
   }
 
   private mutating func armCheckTimer(at now: Instant) {
-    var next: Instant? = checklist.hasUnsentChecks ? max(nextCheckAt, now) : nil
+    var next: Instant? = hasUnsentChecks ? max(nextCheckAt, now) : nil
     for pair in checklist.pairs {
       guard let check = pair.checkInFlight else { continue }
       next = Instant.earliest(next, check.isLast ? check.nextAt : max(check.nextAt, nextCheckAt))
@@ -43,8 +43,11 @@ extension ICEAgent {
     timers[.check] = next
   }
 
-  /// Sends a triggered check, else a repetition that is due, else an ordinary check; returns whether one was
-  /// sent.
+  /// Whether something could be sent as soon as the pace allows it.
+  var hasUnsentChecks: Bool { checklist.hasUnsentChecks || hasTCPToAskFor }
+
+  /// Sends a triggered check, else a repetition that is due, else an ordinary check, else asks for a
+  /// connection, whose opening is as much as a check; returns whether anything was sent.
   private mutating func sendNextCheck(at now: Instant) -> Bool {
     while let index = checklist.popTriggered() {
       guard !checklist[index].isValid else { continue }
@@ -61,7 +64,7 @@ extension ICEAgent {
     while let index = checklist.nextOrdinary() {
       if startCheck(at: index, at: now) { return true }
     }
-    return false
+    return askForTCPConnection()
   }
 
   private func isDueEarlier(_ left: Int, than right: Int) -> Bool {
@@ -73,13 +76,13 @@ extension ICEAgent {
   /// Starts a check of a pair that is not valid, in place of one that is in progress (RFC 8445 §7.3.1.4: its
   /// response stays welcome). Returns false where the pair's requests are spent.
   private mutating func startCheck(at index: Int, at now: Instant) -> Bool {
-    guard checklist[index].checkRequestsSent < ICELimits.requestsPerPairMax else {
+    guard checklist[index].mayBeChecked else {
       if !checklist[index].isInProgress { checklist[index].state = .failed }
       return false
     }
     let id = makeTransactionID()
     checklist[index].checkRequestsSent += 1
-    let timeout = retransmissionTimeout(count: checklist[index].checkRequestsSent)
+    let timeout = retransmissionTimeout(of: index, count: checklist[index].checkRequestsSent)
     checklist[index].state = .inProgress(
       CheckInFlight(id: id, nextAt: now + timeout.delta, isLast: timeout.isLast))
     register(id, index, .check, at: now)
@@ -99,7 +102,7 @@ extension ICEAgent {
       checklist[index].checkRequestsSent += 1
       count = checklist[index].checkRequestsSent
     }
-    let timeout = retransmissionTimeout(count: count)
+    let timeout = retransmissionTimeout(of: index, count: count)
     checklist[index].checkInFlight = CheckInFlight(
       id: check.id, nextAt: now + timeout.delta, isLast: timeout.isLast)
     transactions.markRepeated(check.id)
@@ -113,7 +116,7 @@ extension ICEAgent {
       guard case .wanted = checklist[index].nomination else { continue }
       let id = makeTransactionID()
       checklist[index].nominationRequestsSent += 1
-      let timeout = retransmissionTimeout(count: checklist[index].nominationRequestsSent)
+      let timeout = retransmissionTimeout(of: index, count: checklist[index].nominationRequestsSent)
       checklist[index].nomination = .inFlight(
         CheckInFlight(id: id, nextAt: now + timeout.delta, isLast: timeout.isLast))
       register(id, index, .nomination, at: now)
@@ -122,8 +125,10 @@ extension ICEAgent {
   }
 
   /// How long the response to the `count`th request is waited for: RFC 8445 §14.3's time-out for the first,
-  /// then doubled, 16 times it for the last (RFC 8489 §6.2.1).
-  private func retransmissionTimeout(count: Int) -> (delta: TimeDelta, isLast: Bool) {
+  /// then doubled, 16 times it for the last (RFC 8489 §6.2.1). A stream repeats by itself: one request is
+  /// waited for as long as seven datagrams are (RFC 8489 §6.2.2).
+  private func retransmissionTimeout(of index: Int, count: Int) -> (delta: TimeDelta, isLast: Bool) {
+    guard checklist[index].local.connectedRemote == nil else { return (configuration.patience, true) }
     let pending = checklist.pairs.count { $0.isWaiting || $0.isInProgress }
     let paced = currentCheckInterval.nanoseconds &* Int64(pending)
     let first = max(configuration.retransmissionTimeoutMin.nanoseconds, paced)
@@ -147,8 +152,8 @@ extension ICEAgent {
     checklist[index].state = .failed
     checklist[index].nomination = .none
     guard wasValid else { return }
-    let route = checklist[index].route
-    validRoutes.removeAll { $0 == route }
+    checklist[index].isWelcome = false
+    refreshWelcomeRoutes()
     updateSendRoute(at: now)
     considerNomination(at: now)
     updateState()
@@ -163,25 +168,29 @@ extension ICEAgent {
     _ id: STUNTransactionID, _ index: Int, _ purpose: CheckTransaction.Purpose, at now: Instant
   ) {
     transactions.insert(
-      CheckTransaction(id: id, route: checklist[index].route, purpose: purpose, role: role, sentAt: now))
+      CheckTransaction(id: id, pair: checklist[index].id, purpose: purpose, role: role, sentAt: now))
   }
 
   /// Writes a Binding request for a pair (RFC 8445 §7.1, §7.2.2).
   mutating func sendRequest(
     _ id: STUNTransactionID, on index: Int, _ purpose: CheckTransaction.Purpose, at now: Instant
   ) {
-    guard let remoteCredentials, let remoteKey else { return }
     let pair = checklist[index]
+    guard let session = session(of: pair.id), let remote = session.remote, let remoteKey = session.remoteKey
+    else { return }
+    let typePreference =
+      pair.local.connectedRemote == nil
+      ? ICECandidate.Kind.peerReflexive.typePreference : ICECandidate.tcpPeerReflexiveTypePreference
     let priority = ICECandidate.priority(
-      kind: .peerReflexive, localPreference: pair.local.localPreference, component: 1)
+      typePreference: typePreference, localPreference: pair.local.localPreference, component: 1)
     var builder = STUNMessageBuilder(.request, transactionID: id)
-    builder.append(
-      .username, "\(remoteCredentials.usernameFragment):\(localCredentials.usernameFragment)")
+    builder.append(.username, "\(remote.usernameFragment):\(session.local.usernameFragment)")
     builder.append(.priority, priority)
     builder.append(role == .controlling ? .iceControlling : .iceControlled, tieBreaker)
     // Consent checks of the selected pair repeat the nomination, as Chromium's do: a peer that missed it or
-    // follows another pair comes round.
-    let nominates = purpose == .nomination || (purpose == .consent && pair.isNominated)
+    // follows another pair comes round. Those of a pair that misses answers do not: it may soon be replaced.
+    let isConfirmed = pair.id == selectedPair && pair.unansweredConsentChecks == 0
+    let nominates = purpose == .nomination || (purpose == .consent && isConfirmed)
     if nominates, role == .controlling { builder.append(.useCandidate, []) }
     builder.appendIntegrity(with: remoteKey)
     builder.appendFingerprint()
@@ -203,9 +212,15 @@ extension ICEAgent {
 
   /// Fails once patience is over, no pair is valid and none is left to be checked.
   mutating func failIfNothingIsLeft() {
-    guard isActive, isPatienceOver, validRoutes.isEmpty, !checklist.hasUnsentChecks,
-      !checklist.pairs.contains(where: \.isInProgress)
+    guard isActive, isPatienceOver, !hasUnsentChecks,
+      !checklist.pairs.contains(where: { $0.isValid || $0.isInProgress })
     else { return }
-    terminate(as: .failed)
+    fail(reasonOfFailure)
+  }
+
+  private var reasonOfFailure: ICEFailureReason {
+    if hasBeenConnected { return .consentLost }
+    if localCandidates.isEmpty { return .noLocalAddress }
+    return remoteCandidates.isEmpty ? .noCandidates : .noAnswer
   }
 }

@@ -6,7 +6,8 @@ public import SansIO
 extension ICEAgent {
   /// Takes a STUN datagram that came by a route. What is malformed, forged or late is counted and dropped.
   public mutating func receive(_ datagram: RawSpan, on received: Route, at now: Instant) {
-    guard isActive else {
+    // An agent that failed hears of a restart by checks for the session that it prepared.
+    guard isActive || (connectionState == .failed && preparedSession != nil) else {
       drops[.inactive] += 1
       return
     }
@@ -43,9 +44,14 @@ extension ICEAgent {
   }
 
   private mutating func handleRequest(_ message: borrowing STUNMessage, on route: Route, at now: Instant) {
-    if let (error, cause) = authenticationFailure(of: message) {
-      drops[cause] += 1
-      respond(error, to: message.transactionID, unknown: [], isAuthentic: false, on: route, at: now)
+    let (addressee, failure) = authenticate(message)
+    if let failure {
+      drops[failure.cause] += 1
+      respond(failure.error, to: message.transactionID, on: route, at: now)
+      return
+    }
+    guard let addressee, let session = addressedSession(addressee), isActive || addressee == .prepared else {
+      drops[.inactive] += 1
       return
     }
     let unknown = message.unknownRequiredAttributes(
@@ -53,45 +59,72 @@ extension ICEAgent {
     guard unknown.isEmpty else {
       drops[.unknownAttribute] += 1
       respond(
-        .unknownAttribute, to: message.transactionID, unknown: unknown, isAuthentic: true, on: route, at: now)
+        .unknownAttribute, to: message.transactionID, unknown: unknown, key: session.localKey, on: route,
+        at: now)
       return
     }
-    guard resolveRoleConflict(with: message) else {
-      respond(.roleConflict, to: message.transactionID, unknown: [], isAuthentic: true, on: route, at: now)
+    // Roles are the current session's affair.
+    guard addressee != .current || resolveRoleConflict(with: message, at: now) else {
+      respond(.roleConflict, to: message.transactionID, key: session.localKey, on: route, at: now)
       return
     }
-    respondWithSuccess(to: message.transactionID, on: route)
-    notePeerCheck(
-      on: route, priority: message.priority, remoteFragment: remoteFragment(of: message),
-      nominates: message.usesCandidate, at: now)
+    respondWithSuccess(to: message.transactionID, key: session.localKey, on: route)
+    let check = EarlyCheck(
+      route: route, priority: message.priority,
+      remoteFragment: remoteFragment(of: message, localFragment: session.local.usernameFragment),
+      nominates: message.usesCandidate)
+    switch addressee {
+    case .current: notePeerCheck(check, at: now)
+    case .prepared: noteEarlyCheck(check)
+    case .previous: notePreviousCheck(on: route)
+    }
   }
 
-  /// What is wrong with a request's credentials (RFC 8489 §9.1.3), or `nil`.
-  private func authenticationFailure(
-    of message: borrowing STUNMessage
-  ) -> (error: STUNErrorCode, cause: ICEDropCause)? {
+  /// Which of our sessions a request is for.
+  private enum Addressee: CaseIterable {
+    case current
+    case prepared
+    case previous
+  }
+
+  private func addressedSession(_ addressee: Addressee) -> ICESession? {
+    switch addressee {
+    case .current: session
+    case .prepared: preparedSession
+    case .previous: previousSession
+    }
+  }
+
+  /// Finds the session whose credentials a request has (RFC 8489 §9.1.3), or what is wrong with them.
+  private func authenticate(
+    _ message: borrowing STUNMessage
+  ) -> (addressee: Addressee?, failure: (error: STUNErrorCode, cause: ICEDropCause)?) {
     guard message.hasIntegrity, let username = message.username else {
-      return (.badRequest, .missingIntegrity)
+      return (nil, (.badRequest, .missingIntegrity))
     }
-    let expected = Array("\(localCredentials.usernameFragment):".utf8)
-    guard username.byteCount > expected.count,
-      username.extracting(first: expected.count).isEqualInConstantTime(to: expected.rawSpan)
-    else { return (.unauthenticated, .wrongUsername) }
-    if let remoteCredentials {
-      let claimed = username.extracting(droppingFirst: expected.count)
-      let actual = Array(remoteCredentials.usernameFragment.utf8)
-      guard claimed.isEqualInConstantTime(to: actual.rawSpan) else {
-        return (.unauthenticated, .wrongUsername)
+    for addressee in Addressee.allCases {
+      guard let session = addressedSession(addressee) else { continue }
+      let expected = Array("\(session.local.usernameFragment):".utf8)
+      guard username.byteCount > expected.count,
+        username.extracting(first: expected.count).isEqualInConstantTime(to: expected.rawSpan)
+      else { continue }
+      if let remote = session.remote {
+        let claimed = username.extracting(droppingFirst: expected.count)
+        let actual = Array(remote.usernameFragment.utf8)
+        guard claimed.isEqualInConstantTime(to: actual.rawSpan) else { continue }
       }
+      guard message.isAuthentic(with: session.localKey) else {
+        return (nil, (.unauthenticated, .wrongIntegrity))
+      }
+      return (addressee, nil)
     }
-    guard message.isAuthentic(with: localKey) else { return (.unauthenticated, .wrongIntegrity) }
-    return nil
+    return (nil, (.unauthenticated, .wrongUsername))
   }
 
   /// The peer's user fragment as an authentic request names it.
-  private func remoteFragment(of message: borrowing STUNMessage) -> String? {
+  private func remoteFragment(of message: borrowing STUNMessage, localFragment: String) -> String? {
     guard let username = message.username else { return nil }
-    let colon = localCredentials.usernameFragment.utf8.count
+    let colon = localFragment.utf8.count
     let remote = [UInt8](copying: username.extracting(droppingFirst: colon + 1))
     guard remote.count <= ICELimits.usernameFragmentByteCountMax else { return nil }
     return String(validating: remote, as: UTF8.self)
@@ -99,7 +132,9 @@ extension ICEAgent {
 
   /// Compares tie-breakers where both claim one role (RFC 8445 §7.3.1.1); returns false if the peer is to
   /// yield.
-  private mutating func resolveRoleConflict(with message: borrowing STUNMessage) -> Bool {
+  private mutating func resolveRoleConflict(
+    with message: borrowing STUNMessage, at now: Instant
+  ) -> Bool {
     switch role {
     case .controlling:
       guard let theirs = message.controllingTieBreaker else { return true }
@@ -107,6 +142,15 @@ extension ICEAgent {
     case .controlled:
       guard let theirs = message.controlledTieBreaker else { return true }
       if tieBreaker < theirs { return false }
+    }
+    return yieldRole(at: now)
+  }
+
+  /// Takes the other role because of a conflict, unless that happens too often.
+  mutating func yieldRole(at now: Instant) -> Bool {
+    guard roleChanges.allows(at: now) else {
+      drops[.roleConflictLimited] += 1
+      return false
     }
     setRole(role.opposite)
     return true
@@ -126,17 +170,20 @@ extension ICEAgent {
     checklist.updatePriorities(role: role)
   }
 
-  private mutating func respondWithSuccess(to id: STUNTransactionID, on route: Route) {
+  private mutating func respondWithSuccess(
+    to id: STUNTransactionID, key: STUNIntegrityKey, on route: Route
+  ) {
     var builder = STUNMessageBuilder(.successResponse, transactionID: id)
     builder.append(.xorMappedAddress, route.remote)
-    builder.appendIntegrity(with: localKey)
+    builder.appendIntegrity(with: key)
     builder.appendFingerprint()
     enqueue(builder.bytes, on: route)
   }
 
+  /// Answers with an error, authenticated where the request was.
   private mutating func respond(
-    _ error: STUNErrorCode, to id: STUNTransactionID, unknown: [STUNAttributeType], isAuthentic: Bool,
-    on route: Route, at now: Instant
+    _ error: STUNErrorCode, to id: STUNTransactionID, unknown: [STUNAttributeType] = [],
+    key: STUNIntegrityKey? = nil, on route: Route, at now: Instant
   ) {
     guard errorResponses.allows(at: now) else {
       drops[.errorResponseRateLimited] += 1
@@ -145,60 +192,72 @@ extension ICEAgent {
     var builder = STUNMessageBuilder(.errorResponse, transactionID: id)
     builder.append(error)
     if !unknown.isEmpty { builder.append(unknownAttributes: unknown) }
-    if isAuthentic { builder.appendIntegrity(with: localKey) }
+    if let key { builder.appendIntegrity(with: key) }
     builder.appendFingerprint()
     enqueue(builder.bytes, on: route)
   }
 
   /// Remembers where an authentic check came from, checks back and notes a nomination (RFC 8445 §7.3.1.3 to
   /// §7.3.1.5).
-  private mutating func notePeerCheck(
-    on route: Route, priority: UInt32?, remoteFragment: String?, nominates: Bool, at now: Instant
-  ) {
-    if checklist.index(of: route) == nil {
-      learnPair(on: route, priority: priority, remoteFragment: remoteFragment, at: now)
-    }
-    guard let index = checklist.index(of: route) else { return }
+  mutating func notePeerCheck(_ check: EarlyCheck, at now: Instant) {
+    let id = PairID(route: check.route, generation: generation)
+    if checklist.index(of: id) == nil { learnPair(of: check, at: now) }
+    guard let index = checklist.index(of: id) else { return }
     checklist[index].requestsReceived += 1
     checklist[index].responsesSent += 1
     let isFirst = !checklist[index].hasRemoteChecked
     checklist[index].hasRemoteChecked = true
     switch checklist[index].state {
-    case .frozen, .waiting, .failed: trigger(at: index)
-    // Later ones add nothing to what the first one told: the check in progress repeats itself.
-    case .inProgress: if isFirst { trigger(at: index) }
+    case .idle, .frozen, .waiting, .failed: trigger(at: index)
+    // Later ones add nothing to what the first one told: the check in progress repeats itself. What the peer
+    // has chosen is worth more than the next step of an exponential back-off.
+    case .inProgress:
+      let lastRequestAt = checklist[index].lastRequestAt ?? now
+      let isSlow = now - lastRequestAt >= configuration.retransmissionTimeoutMin
+      if isFirst || (check.nominates && isSlow) { trigger(at: index) }
     case .succeeded: break
     }
-    if nominates, role == .controlled { notePeerNomination(of: index, at: now) }
+    if check.nominates, role == .controlled { notePeerNomination(of: index, at: now) }
     considerNomination(at: now)
     runChecks(at: now)
     updateState()
   }
 
+  /// A check of the session before the last restart: the peer keeps its consent until it has a new path.
+  private mutating func notePreviousCheck(on route: Route) {
+    let previous = checklist.pairs.firstIndex { $0.route == route && $0.id.generation != generation }
+    guard let previous else { return }
+    checklist[previous].requestsReceived += 1
+    checklist[previous].responsesSent += 1
+  }
+
   private mutating func trigger(at index: Int) {
-    guard checklist[index].checkRequestsSent < ICELimits.requestsPerPairMax else { return }
+    guard checklist[index].mayBeChecked else { return }
     if !checklist[index].isInProgress { checklist[index].state = .waiting }
-    checklist.trigger(checklist[index].route)
+    checklist.trigger(checklist[index].id)
   }
 
   /// Adds the pair that a check came by, with a peer-reflexive candidate if its source is new
   /// (RFC 8445 §7.3.1.3).
-  private mutating func learnPair(
-    on route: Route, priority: UInt32?, remoteFragment: String?, at now: Instant
-  ) {
+  private mutating func learnPair(of check: EarlyCheck, at now: Instant) {
+    let route = check.route
     guard let local = localCandidates.first(where: { $0.socket == route.socket }) else { return }
     let known = remoteCandidates.first { candidate in
-      candidate.address.flatMap { Route(sendingFrom: route.socket, to: $0) } == route
+      local.mayPair(with: candidate)
+        && candidate.address.flatMap { Route(sendingFrom: route.socket, to: $0) } == route
     }
     if let known {
       _ = insertPair(local, known, route, hasRemoteChecked: true, at: now)
       return
     }
+    // What comes by a connection comes from whom it was made to.
+    guard local.connectedRemote == nil else { return }
     let learnt = ICECandidate(
       foundation: "prflx\(nextFoundation)",
-      priority: priority ?? ICECandidate.priority(kind: .peerReflexive, localPreference: 0, component: 1),
+      priority: check.priority
+        ?? ICECandidate.priority(kind: .peerReflexive, localPreference: 0, component: 1),
       host: .ip(route.remote.ip), port: route.remote.port, kind: .peerReflexive,
-      usernameFragment: remoteFragment)
+      usernameFragment: check.remoteFragment)
     nextFoundation += 1
     guard remember(learnt) else { return }
     _ = insertPair(local, learnt, route, hasRemoteChecked: true, at: now)

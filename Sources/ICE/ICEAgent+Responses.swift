@@ -11,16 +11,17 @@ extension ICEAgent {
       drops[.unknownTransaction] += 1
       return
     }
-    guard transaction.route == route else {
+    guard transaction.pair.route == route else {
       drops[.asymmetricResponse] += 1
       return
     }
-    guard let remoteKey, message.isAuthentic(with: remoteKey) else {
+    guard let remoteKey = session(of: transaction.pair)?.remoteKey, message.isAuthentic(with: remoteKey)
+    else {
       drops[.unauthenticatedResponse] += 1
       return
     }
     transactions.remove(transaction.id)
-    guard let index = checklist.index(of: route) else { return }
+    guard let index = checklist.index(of: transaction.pair) else { return }
     if message.messageClass == .errorResponse {
       drops[.errorResponse] += 1
       handleError(message.errorCode, to: transaction, at: index, at: now)
@@ -33,19 +34,19 @@ extension ICEAgent {
     to transaction: CheckTransaction, at index: Int, mapped: TransportAddress?, at now: Instant
   ) {
     noteResponse(to: transaction, at: index, at: now)
-    let route = checklist[index].route
     if transaction.purpose == .check, !checklist[index].isValid {
       learnLocalCandidate(mapped, of: index)
       checklist[index].state = .succeeded
-      if !validRoutes.contains(route) { validRoutes.append(route) }
+      checklist[index].isWelcome = true
+      refreshWelcomeRoutes()
       checklist.unfreeze(foundation: checklist[index].foundation)
     }
+    renewConsent(of: index, at: now)
     switch checklist[index].nomination {
     case .inFlight where transaction.purpose == .nomination: select(index, at: now)
     case .requestedByPeer: followPeerNomination(of: index, at: now)
     case .none, .wanted, .inFlight, .done: break
     }
-    if route == sendRoute { renewConsent(of: index) }
     updateSendRoute(at: now)
     considerNomination(at: now)
     runChecks(at: now)
@@ -54,7 +55,6 @@ extension ICEAgent {
 
   private mutating func noteResponse(to transaction: CheckTransaction, at index: Int, at now: Instant) {
     checklist[index].responsesReceived += 1
-    checklist[index].lastResponseAt = now
     guard !transaction.wasRepeated else { return }
     let roundTripTime = now - transaction.sentAt
     checklist[index].currentRoundTripTime = roundTripTime
@@ -93,7 +93,7 @@ extension ICEAgent {
     _ error: STUNErrorCode?, to transaction: CheckTransaction, at index: Int, at now: Instant
   ) {
     if error == .roleConflict {
-      yieldRole(claimedBy: transaction, at: index, at: now)
+      handleRoleConflict(claimedBy: transaction, at: index, at: now)
     } else if transaction.purpose != .consent, checklist[index].checkInFlight?.id == transaction.id {
       failPair(at: index, at: now)
       failIfNothingIsLeft()
@@ -104,17 +104,14 @@ extension ICEAgent {
   }
 
   /// The peer keeps the role that we claimed too (RFC 8445 §7.2.5.1). A new tie-breaker ends a draw.
-  private mutating func yieldRole(
+  private mutating func handleRoleConflict(
     claimedBy transaction: CheckTransaction, at index: Int, at now: Instant
   ) {
-    let route = checklist[index].route
-    if transaction.role == role {
-      setRole(role.opposite)
-      tieBreaker = random.next()
-    }
-    guard transaction.purpose == .check, let index = checklist.index(of: route), !checklist[index].isValid
+    if transaction.role == role, yieldRole(at: now) { tieBreaker = random.next() }
+    guard transaction.purpose == .check, let index = checklist.index(of: transaction.pair),
+      !checklist[index].isValid
     else { return }
     checklist[index].state = .waiting
-    checklist.trigger(route)
+    checklist.trigger(transaction.pair)
   }
 }

@@ -25,14 +25,14 @@ public enum ICEConnectionState: String, Hashable, Sendable {
   case completed
   /// The peer stopped answering; it may come back while consent lasts.
   case disconnected
-  /// No pair works, or consent ended (RFC 7675 §5.1). Final: nothing is sent any more.
+  /// No pair works, or consent ended (RFC 7675 §5.1). Nothing is sent any more, until a restart.
   case failed
   /// ``ICEAgent/close()`` was called. Final.
   case closed
 }
 
 /// A full ICE agent for one component: finds out which way to the peer works and guards that it goes on
-/// working (RFC 8445, trickle of RFC 8838, consent of RFC 7675, patience of RFC 8863).
+/// working (RFC 8445, trickle of RFC 8838, consent of RFC 7675, patience of RFC 8863, TCP of RFC 6544).
 ///
 /// It belongs to one peer connection and does nothing by itself: datagrams, calls and time go in, STUN
 /// messages, events and one deadline come out. After every call its driver takes what
@@ -62,9 +62,23 @@ public struct ICEAgent: ~Copyable {
     public var consentInterval = TimeDelta.seconds(5)
     /// How long consent lasts after the last authenticated response: 30 s (RFC 7675 §5.1).
     public var consentTimeout = TimeDelta.seconds(30)
-    /// How long after the last response the connection counts as disconnected: 7.5 s, one missed consent
-    /// check.
-    public var disconnectedTimeout = TimeDelta.milliseconds(7500)
+    /// How long the answer to a consent check may take, at least, before another is sent: 500 ms, the first
+    /// retransmission time-out of RFC 8489 §6.2.1; two response times where those are longer.
+    public var consentAnswerTimeout = TimeDelta.milliseconds(500)
+    /// How many consent checks in a row stay unanswered before the path counts as dead: 4, so about 2 s. One
+    /// loss in five costs a switch of paths an hour.
+    public var unansweredConsentChecksMax = 4
+    /// The time between checks of a path that counts as dead: 2 s. It may come back while consent lasts.
+    public var deadPathInterval = TimeDelta.seconds(2)
+    /// The mean time between checks of valid pairs that stand by: 12 s. That keeps the bindings of NATs
+    /// (RFC 8445 §11: 15 s) and leaves one answer that may be lost before consent ends.
+    public var standbyInterval = TimeDelta.seconds(12)
+    /// How long after the death of the selected path another may take over before a restart is advised: 3 s,
+    /// some round trips of a nomination by the peer.
+    public var takeoverTimeout = TimeDelta.seconds(3)
+    /// How long after a restart, once the new path is selected, what the peer sends by the old one is welcome:
+    /// 10 s, by which it has selected the new path too.
+    public var restartGrace = TimeDelta.seconds(10)
     /// How long no agent gives up, counted from the remote credentials: 39.5 s (RFC 8863 §4).
     public var patience = TimeDelta.milliseconds(39_500)
     /// How long the peer must not have nominated the selected pair before its nomination of a worse pair
@@ -102,35 +116,49 @@ public struct ICEAgent: ~Copyable {
     case nomination
     /// The next consent check is due.
     case consentCheck
-    /// No response for too long to count as connected.
-    case silence
     /// Consent ends.
     case consentExpiry
+    /// Another path should have taken over by now.
+    case takeover
+    /// The peer's nomination of another pair counts from now on.
+    case renomination
+    /// The session before the last restart is forgotten.
+    case previousSession
     /// The agent may give up if nothing works.
     case patience
   }
 
   let configuration: Configuration
   var random: RandomSource
-  /// Our user fragment and password, as the next description is to name them.
-  public internal(set) var localCredentials: ICECredentials
-  var localKey: STUNIntegrityKey
-  var remoteCredentials: ICECredentials?
-  var remoteKey: STUNIntegrityKey?
+  /// The session whose pairs are checked.
+  var session: ICESession
+  /// The session that a restart is to bring; its remote side is not known yet.
+  var preparedSession: ICESession?
+  /// The session before the last restart, while its path is in use.
+  var previousSession: ICESession?
+  /// Counts restarts.
+  var generation = 0
+  /// Checks that came for the prepared session, one of each route.
+  var earlyChecks: [EarlyCheck] = []
   /// Our role; a conflict may change it (RFC 8445 §7.3.1.1).
   public internal(set) var role: ICERole
   var tieBreaker: UInt64
 
   var localCandidates: [LocalCandidate] = []
+  /// Addresses at which servers and peers see our sockets. They make no pairs: their base has those.
   var reflexiveLocalCandidates: [LocalCandidate] = []
   var remoteCandidates: [ICECandidate] = []
+  /// Candidates of no session that we know.
+  var futureCandidates: [ICECandidate] = []
+  var remoteNames: [RemoteName] = []
+  var tcpAttempts: [TCPAttempt] = []
   var nextFoundation = 1
   var hasAllRemoteCandidates = false
 
   var checklist = Checklist()
   var transactions = TransactionTable()
-  /// Routes of valid pairs.
-  var validRoutes: [Route] = []
+  /// Routes of pairs whose data is welcome.
+  var welcomeRoutes: [Route] = []
   /// When the next check may be sent.
   var nextCheckAt = Instant(nanoseconds: .min)
   var checksSent = 0
@@ -138,23 +166,23 @@ public struct ICEAgent: ~Copyable {
   var areChecksScheduled = false
   var isNominationWaitOver = false
   var isPatienceOver = false
-  var isSilent = false
   var hasBeenConnected = false
+  /// Whether a pair of the current session was selected.
+  var hasSelected = false
+  var hasAdvisedRestart = false
 
   /// The state of the connection.
   public internal(set) var connectionState = ICEConnectionState.new
   /// Why ``connectionState`` is `failed`; `nil` while it is not.
   public internal(set) var failureReason: ICEFailureReason?
-  /// The nominated pair; `nil` before nomination.
-  public internal(set) var selectedRoute: Route?
-  /// Where data may be sent now: the nominated pair, before nomination the best valid one; `nil` without
-  /// consent.
-  public internal(set) var sendRoute: Route?
+  var selectedPair: PairID?
+  var sendPair: PairID?
 
   var timers = TimerTable<Timer>()
   var outgoing = BoundedQueue<OutgoingMessage>(capacity: ICELimits.outgoingMessagesMax)
   var events = BoundedQueue<Event>(capacity: ICELimits.eventsMax)
   var errorResponses = RateLimiter(countMax: ICELimits.errorResponsesPerSecondMax, period: .seconds(1))
+  var roleChanges = RateLimiter(countMax: ICELimits.roleChangesPerSecondMax, period: .seconds(1))
   /// What was not acted upon, by cause.
   public internal(set) var drops = DropCounters<ICEDropCause>()
 
@@ -163,10 +191,20 @@ public struct ICEAgent: ~Copyable {
     self.role = role
     self.configuration = configuration
     self.random = random
-    localCredentials = ICECredentials.generate(using: &self.random)
-    localKey = STUNIntegrityKey(password: localCredentials.password)
+    session = ICESession(local: ICECredentials.generate(using: &self.random))
     tieBreaker = self.random.next()
   }
+
+  /// Our user fragment and password, as the next description is to name them: those of a restart that is
+  /// prepared, else the current ones.
+  public var localCredentials: ICECredentials { (preparedSession ?? session).local }
+
+  /// The nominated pair; `nil` before nomination.
+  public var selectedRoute: Route? { selectedPair?.route }
+
+  /// Where data may be sent now: the nominated pair as long as it works, else the best valid one; `nil`
+  /// without consent.
+  public var sendRoute: Route? { sendPair?.route }
 
   /// A message that waits to be sent.
   struct OutgoingMessage: Sendable {
@@ -174,23 +212,26 @@ public struct ICEAgent: ~Copyable {
     let bytes: [UInt8]
   }
 
-  /// Whether the agent still acts.
+  /// Whether the agent acts.
   var isActive: Bool { connectionState != .failed && connectionState != .closed }
 
   /// The last response time of the selected pair, before selection of the best valid one.
   public var roundTripTime: TimeDelta? {
-    let route = selectedRoute ?? sendRoute ?? validRoutes.first
-    return route.flatMap { checklist.index(of: $0) }.flatMap { checklist[$0].currentRoundTripTime }
+    let index =
+      checklist.index(of: selectedPair ?? sendPair) ?? checklist.pairs.firstIndex(where: \.isValid)
+    return index.flatMap { checklist[$0].currentRoundTripTime }
   }
 
   /// Whether data that came by this route may be processed: a check of ours was answered on it.
-  public func isValid(_ route: Route) -> Bool { route == sendRoute || validRoutes.contains(route) }
+  public func isValid(_ route: Route) -> Bool {
+    route == sendPair?.route || welcomeRoutes.contains(route)
+  }
 
   /// Whether an authenticated check of the peer came by this route: data from it is worth holding until the
   /// route is valid.
   public func isAuthenticated(_ route: Route) -> Bool {
     if isValid(route) { return true }
-    return checklist.index(of: route).map { checklist[$0].hasRemoteChecked } ?? false
+    return checklist.pairs.contains { $0.route == route && $0.hasRemoteChecked }
   }
 
   /// When ``handleTimeout(at:)`` is due; `nil` if nothing is.
@@ -204,8 +245,10 @@ public struct ICEAgent: ~Copyable {
       case .check: runChecks(at: now)
       case .nomination: nominationWaitEnded(at: now)
       case .consentCheck: consentCheckIsDue(at: now)
-      case .silence: silenceBegan(at: now)
       case .consentExpiry: consentEnded(at: now)
+      case .takeover: takeoverTimeEnded(at: now)
+      case .renomination: renominationTimeEnded(at: now)
+      case .previousSession: forgetPreviousSession(at: now)
       case .patience: patienceEnded(at: now)
       }
     }
@@ -223,15 +266,23 @@ public struct ICEAgent: ~Copyable {
   /// The next event, oldest first.
   public mutating func pollEvent() -> Event? { events.popFirst() }
 
-  /// Ends the session: nothing is sent or accepted any more.
+  /// Ends the session for good: nothing is sent or accepted any more.
   public mutating func close() { terminate(as: .closed) }
 
-  /// Goes to a final state and lets go of everything that could still send.
-  mutating func terminate(as state: ICEConnectionState) {
+  /// Gives up, until a restart.
+  mutating func fail(_ reason: ICEFailureReason) {
+    guard isActive else { return }
+    failureReason = reason
+    terminate(as: .failed)
+  }
+
+  /// Stops and lets go of everything that could still send.
+  private mutating func terminate(as state: ICEConnectionState) {
     guard connectionState != .closed else { return }
-    sendRoute = nil
-    validRoutes = []
+    sendPair = nil
+    welcomeRoutes = []
     timers.stopAll()
+    areChecksScheduled = false
     outgoing.removeAll()
     transactions.removeAll()
     changeState(to: state)
@@ -256,14 +307,16 @@ public struct ICEAgent: ~Copyable {
   /// Computes the state from what is known. Final states stay.
   mutating func updateState() {
     guard isActive else { return }
-    if sendRoute != nil {
+    if let index = checklist.index(of: sendPair) {
       hasBeenConnected = true
-      let isPending = checklist.hasUnsentChecks || checklist.pairs.contains(where: \.isInProgress)
-      let isComplete = selectedRoute != nil && hasAllRemoteCandidates && !isPending
-      changeState(to: isSilent ? .disconnected : isComplete ? .completed : .connected)
+      let isPending = hasUnsentChecks || checklist.pairs.contains(where: \.isInProgress)
+      let isComplete = isSettled && hasAllRemoteCandidates && !isPending
+      let isDead = checklist[index].isSilent
+      let deadState = isRestarting ? ICEConnectionState.checking : .disconnected
+      changeState(to: isDead ? deadState : isComplete ? .completed : .connected)
     } else if hasBeenConnected {
       changeState(to: .disconnected)
-    } else if remoteKey != nil, !checklist.pairs.isEmpty {
+    } else if session.remoteKey != nil, !checklist.pairs.isEmpty {
       changeState(to: .checking)
     }
   }

@@ -31,12 +31,12 @@ public struct ICECandidate: Hashable, Sendable {
   public enum Host: Hashable, Sendable {
     /// An address.
     case ip(IPAddress)
-    /// A name that stands for one: `.local` of mDNS. Checks ignore it, the peer's own checks reveal the
-    /// address.
+    /// A name that stands for one: `.local` of mDNS. Checks wait for its address; the peer's own checks may
+    /// reveal it first.
     case name(String)
   }
 
-  /// How the candidate is spoken to. Checks use UDP only.
+  /// How the candidate is spoken to. Checks use UDP, and connections to candidates that accept them.
   public enum TransportProtocol: Hashable, Sendable {
     /// UDP.
     case udp
@@ -77,6 +77,9 @@ public struct ICECandidate: Hashable, Sendable {
   /// The user fragment of the session that it belongs to, where the line says so (RFC 8838 §4.4 and its
   /// `ufrag` extension).
   public var usernameFragment: String?
+  /// How we speak to the server of a relayed candidate of our own (W3C RTCIceCandidate's `relayProtocol`); the
+  /// peer does not learn it.
+  public var relayProtocol: TURNTransport?
 
   /// Makes a candidate of its parts.
   public init(
@@ -103,8 +106,18 @@ public struct ICECandidate: Hashable, Sendable {
 
   /// The priority formula of RFC 8445 §5.1.2.1; `component` is 1 to 256.
   public static func priority(kind: Kind, localPreference: UInt16, component: UInt16) -> UInt32 {
-    kind.typePreference << 24 | UInt32(localPreference) << 8 | (256 - min(UInt32(component), 256))
+    priority(typePreference: kind.typePreference, localPreference: localPreference, component: component)
   }
+
+  static func priority(typePreference: UInt32, localPreference: UInt16, component: UInt16) -> UInt32 {
+    typePreference << 24 | UInt32(localPreference) << 8 | (256 - min(UInt32(component), 256))
+  }
+
+  /// The type preference of a host candidate over TCP: below all UDP but relays, as browsers have it
+  /// (RFC 6544 §4.2).
+  static let tcpHostTypePreference: UInt32 = 90
+  /// The same for peer-reflexive ones.
+  static let tcpPeerReflexiveTypePreference: UInt32 = 80
 }
 
 extension ICECandidate {

@@ -7,6 +7,31 @@ enum ICELimits {
   static let candidatePairsMax = 100
   /// Remote candidates that are remembered; more than pairs makes no sense with one socket.
   static let remoteCandidatesMax = 100
+  /// Names in remote candidates that are asked to be resolved: a browser has one per address family and
+  /// interface.
+  static let remoteNamesMax = 16
+  /// Candidates that wait for one name: UDP and TCP in two families, and some to spare.
+  static let candidatesPerNameMax = 8
+  /// Addresses of one name that are used.
+  static let addressesPerNameMax = 4
+  /// The longest label of a name, in bytes (RFC 1035 §2.3.4).
+  static let labelByteCountMax = 63
+  /// TCP connections to remote candidates that are asked for: each costs a socket, and they are the last
+  /// resort.
+  static let tcpConnectionsMax = 8
+  /// Remote candidates that are kept for a session that a restart may bring: as many as come before a first
+  /// description.
+  static let futureCandidatesMax = 50
+  /// Routes of checks for a prepared session that are remembered.
+  static let earlyChecksMax = 16
+  /// Valid pairs that are kept alive beside the one in use. One would do for most faults; three leave a choice
+  /// of networks and families, at a quarter of a check per second.
+  static let standbyPairsMax = 3
+  /// Changes of role per second because of conflicts. Two agents need one, with equal tie-breakers a few; a
+  /// peer that always claims a conflict gets no more.
+  static let roleChangesPerSecondMax = 10
+  /// Requests of a nomination that may go unanswered before a dead path's other replacements are tried too.
+  static let takeoverRequestsMax = 3
   /// Learnt local candidates that are remembered for statistics: one per NAT that a path crosses.
   static let reflexiveLocalCandidatesMax = 16
   /// Requests to a pair that has not answered yet, retransmissions and triggered checks included: Rc of

@@ -36,15 +36,15 @@ public enum ICEDropCause: Int, CaseIterable, Sendable {
   case indication
   /// A datagram after the agent failed or was closed.
   case inactive
-  /// A remote candidate that is a name.
+  /// A remote candidate with a name that is not resolved: not of mDNS, one too many, or without an address.
   case candidateName
   /// A remote candidate for another component than 1.
   case candidateComponent
-  /// A remote candidate over TCP.
+  /// A remote candidate over TCP that accepts no connections, or one too many.
   case candidateTransport
   /// A remote candidate with an address or port that may not be sent to.
   case candidateAddress
-  /// A remote candidate of another ICE session.
+  /// A remote candidate of another ICE session; a restart that brings the session uses it still.
   case candidateGeneration
   /// More remote candidates than are remembered.
   case candidateLimit
@@ -54,6 +54,8 @@ public enum ICEDropCause: Int, CaseIterable, Sendable {
   case invalidCredentials
   /// A message that did not fit into the outgoing queue.
   case outgoingQueueFull
+  /// A role conflict that was not resolved, because too many were.
+  case roleConflictLimited
 }
 
 /// The states of a pair by their W3C names (webrtc-stats, RTCStatsIceCandidatePairState).
@@ -102,7 +104,7 @@ public struct ICECandidatePairStatistics: Sendable {
 
 /// What an agent knows at one moment.
 public struct ICEAgentStatistics: Sendable {
-  /// Our candidates, learnt ones included.
+  /// Our candidates, learnt ones included; relayed ones name their `relayProtocol`.
   public let localCandidates: [ICECandidate]
   /// The peer's candidates, learnt ones included.
   public let remoteCandidates: [ICECandidate]
@@ -133,7 +135,7 @@ extension ICEAgent {
     }
     return ICEAgentStatistics(
       localCandidates: locals, remoteCandidates: remotes, pairs: pairs,
-      selectedPairIndex: selectedRoute.flatMap { checklist.index(of: $0) })
+      selectedPairIndex: checklist.index(of: selectedPair))
   }
 }
 
@@ -141,7 +143,7 @@ extension CandidatePair {
   /// The state by its W3C name.
   fileprivate var statisticsState: ICECandidatePairState {
     switch state {
-    case .frozen: .frozen
+    case .idle, .frozen: .frozen
     case .waiting: .waiting
     case .inProgress: .inProgress
     case .succeeded: .succeeded

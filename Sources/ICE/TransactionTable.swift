@@ -15,7 +15,7 @@ struct CheckTransaction: Sendable {
   }
 
   let id: STUNTransactionID
-  let route: Route
+  let pair: PairID
   let purpose: Purpose
   /// The role that the request claimed.
   let role: ICERole
@@ -36,6 +36,9 @@ struct TransactionTable: Sendable {
   func find(_ id: STUNTransactionID) -> CheckTransaction? { transactions.last { $0.id == id } }
 
   mutating func remove(_ id: STUNTransactionID) { transactions.removeAll { $0.id == id } }
+
+  /// Forgets all requests on a pair: their responses come too late.
+  mutating func removeAll(of pair: PairID) { transactions.removeAll { $0.pair == pair } }
 
   mutating func markRepeated(_ id: STUNTransactionID) {
     guard let index = transactions.lastIndex(where: { $0.id == id }) else { return }

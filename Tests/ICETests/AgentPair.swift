@@ -11,6 +11,8 @@ struct Host: ~Copyable {
   var candidates: [ICECandidate] = []
   var states: [ICEConnectionState] = []
   var selected: [Route] = []
+  /// All events but those of the two above.
+  var requestsToDriver: [ICEAgent.Event] = []
   /// Every message sent: when, where to, the bytes.
   var sent: [(at: Instant, route: Route, bytes: [UInt8])] = []
 
@@ -40,7 +42,7 @@ struct Host: ~Copyable {
       switch event {
       case .connectionStateChanged(let state): states.append(state)
       case .selectedRouteChanged(let route): selected.append(route)
-      case .nameNeedsResolving, .tcpConnectionWanted, .restartAdvised: break
+      case .nameNeedsResolving, .tcpConnectionWanted, .restartAdvised: requestsToDriver.append(event)
       }
     }
     return result

@@ -19,13 +19,13 @@ struct Call {
     configureViewer: (inout PeerConnectionCore.Configuration) -> Void = { _ in },
     configureMaster: (inout PeerConnectionCore.Configuration) -> Void = { _ in }
   ) throws {
-    let run = try Simulation(
-      seed: seed, conditions: conditions, configureOfferer: configureViewer,
-      configureAnswerer: configureMaster)
-    self.init(run)
+    self.init(
+      try Simulation(
+        seed: seed, conditions: conditions, configureOfferer: configureViewer,
+        configureAnswerer: configureMaster))
   }
 
-  /// A call between two peers that were made before.
+  /// Makes a call of two peers that have nothing to send or receive yet.
   init(_ run: Simulation) {
     self.run = run
     viewerVideo = run.offerer.core.addTransceiver(.video, Self.video(.recvonly))
