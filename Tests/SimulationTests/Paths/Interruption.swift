@@ -59,7 +59,7 @@ extension Call {
   ) -> Interruption {
     sendSound(for: duration + .seconds(2))
     run.run(atMost: .seconds(2))
-    let (start, routes) = (run.now, [viewer, master].map(\.core.selectedRoute))
+    let (start, routes) = (run.now, [viewer, master].map { $0.core.selectedRoute })
     fault(run)
     var result = Interruption(gap: .zero)
     run.run(atMost: duration) { run in
@@ -73,8 +73,10 @@ extension Call {
     // What was in flight at the fault does not count.
     let arrivals = soundArrivals
     result.gap = longestGap(from: start - .milliseconds(20), to: run.now)
-    let resumption = zip(arrivals, arrivals.dropFirst()).last { $1 > start && $1 - $0 > .milliseconds(200) }?
-      .1
+    let resumption = Array(zip(arrivals, arrivals.dropFirst())).last {
+      $1 > start && $1 - $0 > .milliseconds(200)
+    }?
+    .1
     if let last = arrivals.last, run.now - last < .milliseconds(500) {
       result.recovery = resumption.map { $0 - start } ?? .zero
     }

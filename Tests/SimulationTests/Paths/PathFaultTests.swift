@@ -30,10 +30,11 @@ struct PathFaultTests {
         network.attach(IPAddress(ipv4: 0xc0a8_0102), to: wifi),
         network.attach(IPAddress(ipv4: 0x0a00_0002), to: carrier),
       ]
+      let master = network.addHost(IPAddress(ipv4: 0xc0a8_0103), in: home)
       let servers = [server.stunServer, server.iceServer()]
       let run = try Simulation(
         seed: seed, network: network, offerer: SimulatedHost(interfaces: interfaces.map { all[$0] }),
-        answerer: network.addHost(IPAddress(ipv4: 0xc0a8_0103), in: home), offererServers: servers,
+        answerer: master, offererServers: servers,
         answererServers: servers)
       run.add(server)
       call = Call(run)
