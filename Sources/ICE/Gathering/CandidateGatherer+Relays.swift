@@ -36,7 +36,6 @@ extension CandidateGatherer {
     let released = slots.filter { $0.owner == owner }
     slots.removeAll { $0.owner == owner }
     for slot in released { abandon(slot, at: now) }
-    beginQueued(at: now)
     settle(at: now)
   }
 
@@ -158,11 +157,11 @@ extension CandidateGatherer {
   /// Begins a round: with the way that is known to work and all others a little later, or with all at once. While
   /// no way is known only one slot looks for one; the others wait for what it finds.
   mutating func beginRound(_ id: Int, at now: Instant) {
-    guard let index = slotIndex(id) else { return }
+    guard let index = slotIndex(id), slots[index].isIdle else { return }
     let servers = relayServers
     guard !servers.isEmpty else {
       slots[index].phase = .waiting(until: nil)
-      slots[index].hasSettled = true
+      slots[index].hasSettled = self.servers != nil
       return
     }
     let proven = provenWay(at: now)
@@ -196,6 +195,9 @@ extension CandidateGatherer {
       race.add(
         RelayWay(server: server, address: TransportAddress(ip: ip, port: server.url.port)), startAt: startAt)
       startAt += configuration.addressStagger
+    }
+    if startAt == start {
+      race.note(server, .timedOut, reason: "the name has no address that this host can reach")
     }
   }
 
@@ -250,7 +252,6 @@ extension CandidateGatherer {
     failedURLs.remove(link.way.server.url)
     if let owner = slots[index].owner { handOut(best.id, to: owner) }
     for loser in race.running { discard(loser.id, at: now) }
-    beginQueued(at: now)
   }
 
   /// Ends a round that gave nothing.
@@ -273,7 +274,6 @@ extension CandidateGatherer {
       let wait = pause(after: failures.map(\.failure), failureCount: slots[index].failureCount)
       slots[index].phase = .waiting(until: wait.map { now + $0 })
     }
-    beginQueued(at: now)
   }
 
   /// How long to wait after a round that failed; `nil` where another would fail like it.
@@ -287,7 +287,7 @@ extension CandidateGatherer {
 
   /// Lets slots go on that waited for another's round. If the first of them begins a first round itself, the others
   /// wait for that.
-  private mutating func beginQueued(at now: Instant) {
+  mutating func beginQueued(at now: Instant) {
     for slot in slots {
       guard case .queued = slot.phase else { continue }
       guard provenWay(at: now) != nil || !slots.contains(where: \.isRacing) else { return }
