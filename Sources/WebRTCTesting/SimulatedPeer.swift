@@ -203,6 +203,9 @@ public final class SimulatedPeer: SimulatedNode {
     case .nameNeedsResolving(let name): core.resolved(name: name, to: names[name] ?? [], at: now)
     case .tcpConnectionWanted(_, let remote): core.tcpConnectionFailed(to: remote, at: now)
     case .keyFrameRequested: keyFrameRequestCount += 1
+    // A path that falls silent may be one whose relay is gone.
+    case .iceConnectionStateChanged(.disconnected):
+      shell?.gatherer.verifyRelays(of: Self.owner, at: now)
     case .connectionStateChanged(let state): if state == .connected { connectedAt = now }
     default: break
     }
