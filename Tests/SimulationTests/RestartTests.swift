@@ -218,6 +218,10 @@ struct RestartTests {
       longestGap(call, from: change) <= .seconds(3), "\(longestGap(call, from: change).inMilliseconds) ms")
     #expect(call.run.isConnected)
     #expect(roamer.core.selectedRoute?.socket == new)
+    for peer in [call.viewer, call.master] {
+      let transport = peer.core.statistics(at: call.run.now).transport
+      #expect(transport.selectedCandidatePairChanges >= 2)
+    }
     let other = negotiator.other(than: roamer)
     #expect(other.core.selectedRoute?.remote == new.address)
     #expect(negotiator.errors.isEmpty)

@@ -10,7 +10,8 @@ extension PeerConnectionCore {
   /// Has the next offer restart ICE: new credentials, all paths looked for anew (W3C WebRTC §4.4.2, restartIce).
   ///
   /// ``Event/negotiationNeeded`` follows, at once or at the end of the exchange that is under way. Media goes on over
-  /// the old path, as far as it works, until there is a better one. Before anything was negotiated it does nothing.
+  /// the old path, as far as it works, until there is a better one. Before anything was negotiated it does nothing; a
+  /// restart that is under way already does for it.
   public mutating func restartICE(at now: Instant) {
     guard !isClosed, transport != nil else { return }
     restart.isWanted = true
