@@ -306,6 +306,27 @@ struct GathererRelayTests {
     #expect(relay.at == start + .milliseconds(3000 + 1000 + 80))
   }
 
+  @Test("When the last socket of an address goes, relays reached from there are verified")
+  func addressGoes() throws {
+    var world = try GathererWorld(seed: 12)
+    let server = try world.addServer()
+    world.portShift = 0
+    for id in 1...2 as ClosedRange<UInt32> {
+      let address = TransportAddress(ip: world.natIP, port: UInt16(5000 + id))
+      world.gatherer.addSocket(LocalSocket(id: id, address: address), at: world.now)
+    }
+    world.update([try GathererWorld.server(["turn:203.0.113.1"])])
+    world.gatherer.requestRelay(for: 1, at: world.now)
+    world.run(for: .seconds(20))
+    server.isDead = true
+    world.gatherer.removeSocket(id: 1, at: world.now)
+    world.run(for: .seconds(5))
+    #expect(world.count { if case .relayLost = $0 { true } else { false } } == 0)
+    world.gatherer.removeSocket(id: 2, at: world.now)
+    world.run(for: .seconds(5))
+    #expect(world.count { if case .relayLost(_, 1, .timedOut) = $0 { true } else { false } } == 1)
+  }
+
   @Test("A relay whose connection is lost is replaced at once, one that keeps being lost less and less often")
   func losesConnections() throws {
     var world = try GathererWorld(seed: 13)

@@ -142,6 +142,19 @@ struct GathererServerTests {
     #expect(world.opened.count == 8)
   }
 
+  @Test("Servers that come while a round runs take part in it")
+  func serversInMidRound() throws {
+    var world = try GathererWorld(seed: 10)
+    _ = try world.addServer()
+    world.update([try GathererWorld.server(["turn:203.0.113.77"])])
+    world.gatherer.requestRelay(for: 1, at: world.now)
+    world.run(for: .seconds(1))
+    world.update([try GathererWorld.server(["turn:203.0.113.1"])])
+    world.run(for: .seconds(1))
+    #expect(world.relays(of: 1).map(\.at) == [Instant.zero + .milliseconds(1080)])
+    #expect(world.openConnectionCount == 1)
+  }
+
   @Test("Nobody's secrets are in what a gatherer or its parts print")
   func secrets() throws {
     let server = try GathererWorld.server(["turn:203.0.113.1"])

@@ -44,14 +44,26 @@ extension CandidateGatherer {
   /// ``Configuration/verificationTimeout``, costs the relay, and another is allocated.
   public mutating func verifyRelays(of owner: Int, at now: Instant) {
     for slot in slots where slot.owner == owner {
-      guard case .standing(let id, _) = slot.phase, let link = links[id], link.verifyUntil == nil else {
-        continue
-      }
-      link.verifyUntil = now + configuration.verificationTimeout
-      link.client.verify(at: now)
-      queue(link)
+      if case .standing(let id, _) = slot.phase, let link = links[id] { verify(link, at: now) }
     }
     settle(at: now)
+  }
+
+  /// Has the relays on connections from an address verified that the host seems to have no more.
+  mutating func verifyRelays(from ip: IPAddress, at now: Instant) {
+    for slot in slots {
+      guard case .standing(let id, _) = slot.phase, let link = links[id], link.localAddress?.ip == ip else {
+        continue
+      }
+      verify(link, at: now)
+    }
+  }
+
+  private mutating func verify(_ link: RelayLink, at now: Instant) {
+    guard link.verifyUntil == nil else { return }
+    link.verifyUntil = now + configuration.verificationTimeout
+    link.client.verify(at: now)
+    queue(link)
   }
 
   // MARK: Slots
@@ -142,8 +154,22 @@ extension CandidateGatherer {
     }
     for index in slots.indices { slots[index].failureCount = 0 }
     for slot in slots {
-      if case .waiting = slot.phase { beginRound(slot.id, at: now) }
+      switch slot.phase {
+      case .waiting: beginRound(slot.id, at: now)
+      case .racing: addNewServers(to: slot.id, at: now)
+      case .queued, .standing: break
+      }
     }
+  }
+
+  /// Lets servers that were not there when a round began take part in it.
+  private mutating func addNewServers(to id: Int, at now: Instant) {
+    guard let index = slotIndex(id), case .racing(var race) = slots[index].phase else { return }
+    for server in relayServers where !race.ways.contains(where: { $0.server.url == server.url }) {
+      addWays(of: server, to: &race, from: now)
+    }
+    slots[index].phase = .racing(race)
+    advance(id, at: now)
   }
 
   /// The way that worked before, under present credentials.
@@ -258,7 +284,8 @@ extension CandidateGatherer {
   private mutating func lose(_ index: Int, _ race: RelayRace, at now: Instant) {
     let failures = race.failures
     let isSpare = slots[index].owner == nil
-    provenWay = nil
+    // A server that answered has shown that the way works, whatever it said.
+    if !failures.allSatisfy({ $0.failure.isExpected(ofSpare: true) }) { provenWay = nil }
     for failed in failures where !failed.failure.isExpected(ofSpare: isSpare) {
       report(failed.server.url, reason: failed.reason)
     }
