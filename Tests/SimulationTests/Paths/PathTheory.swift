@@ -9,6 +9,17 @@ import WebRTCTesting
 enum PathTheory {
   /// Whether UDP finds a direct path between two boxes, whoever succeeds first.
   static func isDirectPathPossible(_ left: NATBehaviour, _ right: NATBehaviour) -> Bool {
+    isDirectPathPossible(Border(nat: left), Border(nat: right))
+  }
+
+  /// A NAT box, and whether a stateful firewall stands behind it.
+  private struct Border {
+    var nat: NATBehaviour
+    /// Whether only those get to the host's socket whom it has sent to, through whatever binding.
+    var isStateful = false
+  }
+
+  private static func isDirectPathPossible(_ left: Border, _ right: Border) -> Bool {
     reaches(from: left, to: right) || reaches(from: right, to: left)
   }
 
@@ -18,8 +29,15 @@ enum PathTheory {
     return left.families.contains { family in
       // Stateful firewalls that translate nothing let answers in, and each side's checks make the other's answers.
       right.families.contains(family)
-        && (family == .ipv6 || isDirectPathPossible(left.box, right.box))
+        && (family == .ipv6 || isDirectPathPossible(border(of: left), border(of: right)))
     }
+  }
+
+  /// A border's way with IPv4. One without a box is as open as one with the most open box.
+  private static func border(of edge: Scenario.Edge) -> Border {
+    Border(
+      nat: edge.nat ?? NATBehaviour(mapping: .endpointIndependent, filtering: .endpointIndependent),
+      isStateful: edge.firewall.isStateful)
   }
 
   /// Whether a peer gets a relay. Then it reaches everyone who may send UDP to the Internet or has a relay too.
@@ -47,7 +65,8 @@ enum PathTheory {
 
   /// Whether a check from behind `a` gets in at the address that `b` told, and what follows ends in a pair of
   /// addresses that both sides use in both directions, as a valid pair of ICE has to be.
-  private static func reaches(from a: NATBehaviour, to b: NATBehaviour) -> Bool {
+  private static func reaches(from left: Border, to right: Border) -> Bool {
+    let (a, b) = (left.nat, right.nat)
     // 1. B has sent checks to the address that A told. Does that let A's check in at the address that B told, which
     //    B's box made for the STUN server?
     let isHeard =
@@ -60,7 +79,8 @@ enum PathTheory {
       // Beyond that it has to come from the very port.
       case .addressAndPortDependent: b.mapping == .endpointIndependent && a.mapping == .endpointIndependent
       }
-    guard isHeard else { return false }
+    // A firewall knows the address that A told, and no other.
+    guard isHeard, !right.isStateful || a.mapping == .endpointIndependent else { return false }
     // 2. B answers from where it was reached if its box makes one binding for all: a valid pair.
     if b.mapping == .endpointIndependent { return true }
     // 3. Otherwise B's box (which lets everyone in) makes a new binding for the answer. It gets in at A's binding for
@@ -71,7 +91,7 @@ enum PathTheory {
       case .addressDependent: b.mapping != .pooled
       case .addressAndPortDependent: false
       }
-    guard isAnswerHeard else { return false }
+    guard isAnswerHeard, !left.isStateful else { return false }
     // 4. A has learnt B's new address by B's triggered check. Each side now answers to the other's latest address,
     //    and it ends well as soon as one of them answers from an unchanged one.
     func keepsAddress(_ one: NATBehaviour, towards other: NATBehaviour) -> Bool {
@@ -89,12 +109,4 @@ enum PathTheory {
 extension Scenario.Edge {
   /// Whether UDP to the ports of peers leaves, and its answers come in.
   fileprivate var passesUDP: Bool { firewall.outgoingUDP == .all }
-
-  /// The border's way with IPv4: a firewall without a box keeps addresses and lets in what was sent to.
-  fileprivate var box: NATBehaviour {
-    nat
-      ?? NATBehaviour(
-        mapping: .endpointIndependent,
-        filtering: firewall.isStateful ? .addressAndPortDependent : .endpointIndependent)
-  }
 }

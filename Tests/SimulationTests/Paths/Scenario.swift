@@ -11,6 +11,8 @@ struct Scenario {
   struct Edge: Sendable {
     var families: [IPAddress.Family] = [.ipv4]
     var nat: NATBehaviour?
+    /// A second box above the first, the carrier's.
+    var carrier: NATBehaviour?
     var firewall = Firewall.none
     var up = LinkConditions(delay: .milliseconds(2))
     var down = LinkConditions(delay: .milliseconds(2))
@@ -43,8 +45,10 @@ struct Scenario {
     var hosts: [SimulatedHost] = []
     var sites: [SiteID] = []
     for (number, edge) in [viewer, master].enumerated() {
+      let parent = edge.carrier.map { network.addSite(SimulatedSite(nat: $0)) } ?? .internet
       let site = network.addSite(
-        SimulatedSite(up: edge.up, down: edge.down, nat: edge.nat, firewall: edge.firewall))
+        SimulatedSite(
+          parent: parent, up: edge.up, down: edge.down, nat: edge.nat, firewall: edge.firewall))
       // Both homes use the same private address, as homes do.
       let ipv4 =
         edge.nat == nil
