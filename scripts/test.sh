@@ -31,7 +31,10 @@ step "the link emulator"
 swift test --package-path Tools/LinkEmulator -c release --disable-xctest
 
 if $long; then
-  step "the same under AddressSanitizer"
+  step "paths through 10,000 random networks, and every pair of NAT kinds twenty times"
+  KVS_LONG_TESTS=1 swift test --skip-build --disable-xctest \
+    --filter 'NATMatrixTests|FirewallMatrixTests|RandomNetworkTests|PathFaultTests|RelayFaultTests' | tail -n 3
+  step "all tests under AddressSanitizer"
   SWIFT_BACKTRACE=enable=no LSAN_OPTIONS=suppressions=scripts/leak-suppressions.txt \
     swift test --disable-xctest --sanitize address --scratch-path .build/address \
     -Xswiftc -use-ld=lld

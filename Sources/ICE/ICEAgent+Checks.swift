@@ -208,9 +208,18 @@ extension ICEAgent {
     timers[.patience] = now + configuration.patience
   }
 
+  /// Gives up if nothing is left to be tried, else as long again later: behind two boxes that give every packet
+  /// another address each answer makes one more pair, and that would go on for minutes.
   mutating func patienceEnded(at now: Instant) {
+    if isPatienceOver, !checklist.pairs.contains(where: \.isValid) { return fail(reasonOfFailure) }
     isPatienceOver = true
+    timers[.patience] = now + configuration.patience
     failIfNothingIsLeft()
+  }
+
+  /// Gives a candidate that was told late its own time.
+  mutating func extendPatience(at now: Instant) {
+    if isPatienceOver, timers[.patience] != nil { timers[.patience] = now + configuration.patience }
   }
 
   /// Fails once patience is over, no pair is valid and none is left to be checked.

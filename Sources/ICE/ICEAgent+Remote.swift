@@ -122,6 +122,7 @@ extension ICEAgent {
       checklist.index(of: PairID(route: route, generation: generation)) == nil
     else { return }
     _ = insertPair(local, remote, route, hasRemoteChecked: false, at: now)
+    extendPatience(at: now)
   }
 
   /// Adds a pair of the current session that is not on the checklist; returns whether there was room.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DTLS
+public import ICE
 public import SansIO
 public import WebRTCCore
 
-/// Two connections of ours, a network between them and one virtual clock: whole calls without a socket or a sleep.
+/// Two connections of ours, a network with its servers, and one virtual clock: whole calls without a socket or a
+/// sleep.
 ///
 /// Time jumps from one event to the next: the arrival of a datagram, a deadline of either core, an action that a
 /// test scheduled. The same seed gives the same run.
@@ -22,31 +24,73 @@ public final class Simulation {
   /// The seed of this run, for messages of failing tests.
   public let seed: UInt64
 
-  /// Turns that either core was given so far, for a datagram or a deadline: what a call costs at rest.
+  /// Turns that any node was given so far, for a datagram or a deadline: what a call costs at rest.
   public private(set) var turnCount = 0
 
+  private var nodes: [any SimulatedNode] = []
   private var actions = TimedQueue<(Simulation) -> Void>()
 
   /// Events that one run handles at most: a run that never comes to rest is a fault, not a long test.
   public static let stepsMax = 2_000_000
 
-  /// Makes two peers, each with the given addresses.
-  public init(
+  /// Makes two peers on the Internet, each with the given addresses.
+  public convenience init(
     seed: UInt64, conditions: LinkConditions = LinkConditions(),
     offererAddresses: [TransportAddress] = [.simulated(host: 1)],
     answererAddresses: [TransportAddress] = [.simulated(host: 2)],
     configureOfferer: (inout PeerConnectionCore.Configuration) -> Void = { _ in },
     configureAnswerer: (inout PeerConnectionCore.Configuration) -> Void = { _ in }
   ) throws {
+    let network = SimulatedNetwork(conditions: conditions, seed: Self.networkSeed(for: seed))
+    try self.init(seed: seed, network: network) { dtls in
+      let offerer = try SimulatedPeer(
+        addresses: offererAddresses, dtls: dtls, seed: seed &* 5 &+ 2, at: .zero, configure: configureOfferer)
+      let answerer = try SimulatedPeer(
+        addresses: answererAddresses, dtls: dtls, seed: seed &* 7 &+ 3, at: .zero,
+        configure: configureAnswerer)
+      return (offerer, answerer)
+    }
+  }
+
+  /// Makes two peers on two hosts of a network that was built before.
+  ///
+  /// Of two offers that cross, the answerer takes its own back.
+  public convenience init(
+    seed: UInt64, network: SimulatedNetwork, offerer: SimulatedHost, answerer: SimulatedHost,
+    offererServers: [ICEServer] = [], answererServers: [ICEServer] = [],
+    configureOfferer: (inout PeerConnectionCore.Configuration) -> Void = { _ in },
+    configureAnswerer: (inout PeerConnectionCore.Configuration) -> Void = { _ in }
+  ) throws {
+    try self.init(seed: seed, network: network) { dtls in
+      let first = try SimulatedPeer(
+        host: offerer, servers: offererServers, dtls: dtls, seed: seed &* 5 &+ 2, at: .zero,
+        configure: configureOfferer)
+      let second = try SimulatedPeer(
+        host: answerer, servers: answererServers, dtls: dtls, seed: seed &* 7 &+ 3, at: .zero
+      ) { configuration in
+        configuration.isPolite = true
+        configureAnswerer(&configuration)
+      }
+      return (first, second)
+    }
+  }
+
+  private init(
+    seed: UInt64, network: SimulatedNetwork,
+    makePeers: (DTLSContext) throws -> (SimulatedPeer, SimulatedPeer)
+  ) throws {
     VirtualClock.install()
     self.seed = seed
-    network = SimulatedNetwork(conditions: conditions, seed: seed &* 3 &+ 1)
-    let dtls = try DTLSContext(simulationSeed: seed)
-    offerer = try SimulatedPeer(
-      addresses: offererAddresses, dtls: dtls, seed: seed &* 5 &+ 2, at: now, configure: configureOfferer)
-    answerer = try SimulatedPeer(
-      addresses: answererAddresses, dtls: dtls, seed: seed &* 7 &+ 3, at: now, configure: configureAnswerer)
+    self.network = network
+    (offerer, answerer) = try makePeers(DTLSContext(simulationSeed: seed))
+    nodes = [offerer, answerer]
   }
+
+  /// The seed of the network's dice in the run of a seed.
+  public static func networkSeed(for seed: UInt64) -> UInt64 { seed &* 3 &+ 1 }
+
+  /// Lets one more node take part: a server, an attacker.
+  public func add(_ node: any SimulatedNode) { nodes.append(node) }
 
   /// Lets a datagram arrive now as if `source` had sent it, and both peers act on it.
   public func inject(_ bytes: [UInt8], from source: TransportAddress, to destination: TransportAddress) {
@@ -60,31 +104,50 @@ public final class Simulation {
     actions.insert(body, at: now + delay)
   }
 
-  /// Carries offer and answer over the simulated signaling service, each taking ``signalingDelay``.
+  /// Whether a peer that says it needs a negotiation gets one, as applications do.
+  public var negotiatesAgain = false {
+    didSet { for peer in [offerer, answerer] { peer.wantsNegotiation = false } }
+  }
+
+  /// Carries an offer and its answer over the simulated signaling service, each taking ``signalingDelay``.
   ///
-  /// - Parameter alteringAnswer: what the service does to the answer's text; for attacks.
+  /// - Parameters:
+  ///   - answererOffers: whether the roles of the first exchange are swapped.
+  ///   - alteringOffer: what the service does to the offer's text; for attacks.
+  ///   - alteringAnswer: what the service does to the answer's text.
   public func negotiate(
-    alteringOffer: @escaping (String) -> String = { $0 },
+    answererOffers: Bool = false, alteringOffer: @escaping (String) -> String = { $0 },
     alteringAnswer: @escaping (String) -> String = { $0 }
   ) throws {
-    let offer = try offerer.core.createOffer(at: now)
-    try offerer.core.setLocalDescription(offer, at: now)
+    let (from, to) = answererOffers ? (answerer, offerer) : (offerer, answerer)
+    from.wantsNegotiation = false
+    let offer = try from.core.createOffer(at: now)
+    try from.core.setLocalDescription(offer, at: now)
     drain()
     schedule(after: signalingDelay) { run in
       do {
         let received = SessionDescriptionInit(type: .offer, sdp: alteringOffer(offer.sdp))
-        try run.answerer.core.setRemoteDescription(received, at: run.now)
-        let answer = try run.answerer.core.createAnswer(at: run.now)
-        try run.answerer.core.setLocalDescription(answer, at: run.now)
+        do { try to.core.setRemoteDescription(received, at: run.now) } catch PeerConnectionError
+          .offerCollision
+        { return }
+        let answer = try to.core.createAnswer(at: run.now)
+        try to.core.setLocalDescription(answer, at: run.now)
         run.schedule(after: run.signalingDelay) { run in
           let received = SessionDescriptionInit(type: .answer, sdp: alteringAnswer(answer.sdp))
-          do { try run.offerer.core.setRemoteDescription(received, at: run.now) } catch {
+          do { try from.core.setRemoteDescription(received, at: run.now) } catch {
             run.negotiationError = error
           }
         }
       } catch {
         run.negotiationError = error
       }
+    }
+  }
+
+  private func negotiateIfWanted() {
+    guard negotiatesAgain else { return }
+    for peer in [offerer, answerer] where peer.wantsNegotiation && peer.core.signalingState == .stable {
+      do { try negotiate(answererOffers: peer === answerer) } catch { negotiationError = error }
     }
   }
 
@@ -111,9 +174,9 @@ public final class Simulation {
   }
 
   private var nextEvent: Instant? {
-    var next = Instant.earliest(network.nextArrival, actions.nextTime)
-    next = Instant.earliest(next, offerer.core.nextDeadline)
-    return Instant.earliest(next, answerer.core.nextDeadline)
+    nodes.reduce(Instant.earliest(network.nextArrival, actions.nextTime)) { next, node in
+      Instant.earliest(next, node.nextDeadline)
+    }
   }
 
   private func step() {
@@ -121,32 +184,35 @@ public final class Simulation {
       action(self)
       drain()
     }
-    while let delivery = network.receive(at: now) {
-      deliver(delivery)
-      drain()
+    while let time = network.nextArrival, time <= now {
+      while let delivery = network.receive(at: now) {
+        deliver(delivery)
+        drain()
+      }
+      while let event = network.receiveStreamEvent(at: now) {
+        _ = nodes.first { $0.receive(event, at: now) }
+        turnCount += 1
+        drain()
+      }
     }
-    for peer in [offerer, answerer] {
-      guard let deadline = peer.core.nextDeadline, deadline <= now else { continue }
-      peer.core.handleTimeout(at: now)
+    for node in nodes {
+      guard let deadline = node.nextDeadline, deadline <= now else { continue }
+      node.handleTimeout(at: now)
       turnCount += 1
     }
     drain()
   }
 
   private func deliver(_ delivery: SimulatedNetwork.Delivery) {
-    for peer in [offerer, answerer] {
-      guard let socket = peer.socket(at: delivery.destination) else { continue }
-      let route = Route(receivedOn: socket, from: delivery.source)
-      peer.core.receive(delivery.bytes.rawSpan, on: route, at: now)
-      turnCount += 1
-    }
+    let isTaken = nodes.contains { $0.receive(delivery, at: now) }
+    if isTaken { turnCount += 1 }
   }
 
   private func drain() {
-    offerer.drain(into: &network, at: now)
-    answerer.drain(into: &network, at: now)
+    for node in nodes { node.drain(into: &network, at: now) }
     carryCandidates(from: offerer, to: answerer)
     carryCandidates(from: answerer, to: offerer)
+    negotiateIfWanted()
   }
 
   private func carryCandidates(from source: SimulatedPeer, to destination: SimulatedPeer) {
