@@ -19,11 +19,15 @@ struct RelayTests {
     let bench = try await RelayBench(servers: [server.iceServer([transport])])
     let viewer = try await bench.makeViewer()
     try await viewer.connect()
-    let pictures = (0..<30).map { TestMedia.picture(number: $0, isKeyFrame: $0 % 10 == 0) }
-    for picture in pictures { viewer.sender.video.send(picture.packetized) }
-    var received: [[UInt8]] = []
-    for await frame in viewer.receiver.video.frames.prefix(pictures.count) { received.append(frame.bytes) }
-    #expect(received == pictures.map(\.accessUnit))
+    // Eight at a time: what the kernel's default buffer of the server's sockets takes.
+    for first in stride(from: 0, to: 32, by: 8) {
+      let pictures = (first..<first + 8).map { TestMedia.picture(number: $0, isKeyFrame: $0 % 8 == 0) }
+      for picture in pictures { viewer.sender.video.send(picture.packetized) }
+      var received: [[UInt8]] = []
+      for await frame in viewer.receiver.video.frames.prefix(8) { received.append(frame.bytes) }
+      #expect(received == pictures.map(\.accessUnit))
+    }
+    #expect(await bench.loop.statistics().drops[.sendQueueFull] == 0)
     let names = try viewer.candidates.withLock { candidates in
       try candidates.map { try #require($0.candidate.split(separator: " ").dropFirst(7).first) }
     }
@@ -98,7 +102,7 @@ struct RelayTests {
     let bench = try await RelayBench(servers: [server.stunServer()])
     let viewer = try await bench.makeViewer()
     let offer = try await viewer.receiver.connection.setLocalDescription()
-    for await candidate in viewer.receiver.connection.candidates { #expect(candidate == nil) }
+    for await candidate in viewer.receiver.connection.candidates.prefix(1) { #expect(candidate == nil) }
     #expect(!offer.sdp.contains("a=candidate"))
     #expect(await server.framesReceived(.udp) == 0)
     await bench.shutdown()
@@ -142,7 +146,7 @@ struct RelayTests {
     let bench = try await RelayBench(servers: [server.iceServer([.tls, .dtls])])
     let viewer = try await bench.makeViewer()
     _ = try await viewer.sender.connection.setLocalDescription()
-    for await candidate in viewer.sender.connection.candidates { #expect(candidate == nil); break }
+    for await candidate in viewer.sender.connection.candidates.prefix(1) { #expect(candidate == nil) }
     #expect(await server.framesReceived(.tls) == 0)
     #expect(await server.framesReceived(.dtls) == 0)
     await bench.shutdown()
