@@ -27,6 +27,15 @@ struct Host: ~Copyable {
     if let candidate { candidates.append(candidate) }
   }
 
+  /// Adds a relay of a TURN server, which passes on what it gets: a socket at its relayed address.
+  mutating func addRelay(_ id: UInt32, _ ip: String, _ port: UInt16, at now: Instant = .zero) throws {
+    let socket = LocalSocket(id: id, address: try address(ip, port))
+    sockets.append(socket)
+    let mapped = try address("203.0.113.99", 40_000)
+    let candidate = agent.addRelayedCandidate(socket: socket, mapped: mapped, over: .udp, at: now)
+    candidates.append(candidate)
+  }
+
   mutating func drain(at now: Instant) -> [(route: Route, bytes: [UInt8])] {
     var result: [(route: Route, bytes: [UInt8])] = []
     while true {

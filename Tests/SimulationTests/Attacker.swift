@@ -68,6 +68,29 @@ final class Wiretap {
   }
 }
 
+/// Source and packet index, by which SRTP makes its nonces.
+struct Nonce: Hashable {
+  let ssrc: UInt32
+  let index: Int64
+}
+
+extension Wiretap {
+  /// The nonces of all RTP packets from an address, indexes told from the order on the wire.
+  func nonces(from source: TransportAddress) -> (all: [Nonce], wraps: Int) {
+    var highest: [UInt32: Int64] = [:]
+    var result: [Nonce] = []
+    for datagram in datagrams where datagram.isRTP && datagram.source == source {
+      let number = Int64(datagram.sequenceNumber)
+      let last = highest[datagram.ssrc] ?? number
+      let distance = Int16(truncatingIfNeeded: number - last)
+      let index = last + Int64(distance)
+      highest[datagram.ssrc] = max(last, index)
+      result.append(Nonce(ssrc: datagram.ssrc, index: index))
+    }
+    return (result, highest.values.filter { $0 > 0xffff }.count)
+  }
+}
+
 extension TransportAddress {
   /// Where the attacker sits.
   static let attacker = TransportAddress.simulated(host: 66, port: 6666)

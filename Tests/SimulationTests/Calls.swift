@@ -19,9 +19,15 @@ struct Call {
     configureViewer: (inout PeerConnectionCore.Configuration) -> Void = { _ in },
     configureMaster: (inout PeerConnectionCore.Configuration) -> Void = { _ in }
   ) throws {
-    run = try Simulation(
-      seed: seed, conditions: conditions, configureOfferer: configureViewer,
-      configureAnswerer: configureMaster)
+    self.init(
+      try Simulation(
+        seed: seed, conditions: conditions, configureOfferer: configureViewer,
+        configureAnswerer: configureMaster))
+  }
+
+  /// Makes a call of two peers that have nothing to send or receive yet.
+  init(_ run: Simulation) {
+    self.run = run
     viewerVideo = run.offerer.core.addTransceiver(.video, Self.video(.recvonly))
     viewerAudio = run.offerer.core.addTransceiver(.audio, Self.audio(.recvonly))
     masterVideo = run.answerer.core.addTransceiver(.video, Self.video(.sendonly))

@@ -75,27 +75,6 @@ struct ReplayAttackTests {
     #expect(dropsAfter - dropsBefore == flips, "\(dropsAfter - dropsBefore) drops, \(flips) altered packets")
   }
 
-  /// Source and packet index, by which SRTP makes its nonces.
-  private struct Nonce: Hashable {
-    let ssrc: UInt32
-    let index: Int64
-  }
-
-  /// The nonces of all RTP packets from an address, indexes told from the order on the wire.
-  private func nonces(_ wire: Wiretap, from source: TransportAddress) -> (all: [Nonce], wraps: Int) {
-    var highest: [UInt32: Int64] = [:]
-    var result: [Nonce] = []
-    for datagram in wire.datagrams where datagram.isRTP && datagram.source == source {
-      let number = Int64(datagram.sequenceNumber)
-      let last = highest[datagram.ssrc] ?? number
-      let distance = Int16(truncatingIfNeeded: number - last)
-      let index = last + Int64(distance)
-      highest[datagram.ssrc] = max(last, index)
-      result.append(Nonce(ssrc: datagram.ssrc, index: index))
-    }
-    return (result, highest.values.filter { $0 > 0xffff }.count)
-  }
-
   @Test("T42: no source and index is encrypted twice in a long, lossy call beyond the wrap of its numbers")
   func neverReusesNonce() throws {
     let call = try Call(
@@ -105,7 +84,7 @@ struct ReplayAttackTests {
     let wire = Wiretap(call.run)
     call.sendMedia(pictures: 720, byteCount: 50_000)
     call.run.run(atMost: .seconds(33))
-    let (all, wraps) = nonces(wire, from: masterAddress)
+    let (all, wraps) = wire.nonces(from: masterAddress)
     #expect(Set(all).count == all.count, "of \(all.count)")
     #expect(wraps > 0, "no number wrapped in \(all.count) packets")
     let sent = call.master.core.statistics(at: call.run.now).outboundRTP
@@ -135,7 +114,7 @@ struct ReplayAttackTests {
       let expected = round % 2 == 0 ? 25 : 0
       #expect(call.viewer.frames(of: call.viewerVideo).count - count == expected, "round \(round)")
     }
-    let (all, _) = nonces(wire, from: masterAddress)
+    let (all, _) = wire.nonces(from: masterAddress)
     #expect(Set(all).count == all.count)
     let outbound = call.master.core.statistics(at: call.run.now).outboundRTP
     #expect(outbound.count == 2)

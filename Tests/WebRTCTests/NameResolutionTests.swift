@@ -59,6 +59,27 @@ struct NameResolutionTests {
     await stage.shutdown()
   }
 
+  @Test("a peer whose only candidate is a name is connected, and need not know ours")
+  func connects() async throws {
+    let responder = try await Responder(names: ["viewer-1.local": [IPAddress(ipv4: 0x7f00_0001)]])
+    let bench = try await Bench()
+    let viewer = try await bench.makeViewer()
+    var offer = try await viewer.receiver.connection.setLocalDescription()
+    let candidate = try #require(
+      offer.sdp.split(whereSeparator: \.isNewline).first { $0.contains(" typ host") })
+    offer = offer.withoutCandidates
+    try await viewer.sender.connection.setRemoteDescription(offer)
+    let answer = try await viewer.sender.connection.setLocalDescription()
+    try await viewer.receiver.connection.setRemoteDescription(answer.withoutCandidates)
+    let named = candidate.dropFirst(2).split(separator: " ").map { $0 == "127.0.0.1" ? "viewer-1.local" : $0 }
+    try await viewer.sender.connection.addICECandidate(
+      ICECandidateInit(candidate: named.joined(separator: " "), sdpMid: "0"))
+    try await viewer.sender.connection.waitFor(.connected)
+    try await viewer.receiver.connection.waitFor(.connected)
+    await bench.shutdown()
+    await responder.close()
+  }
+
   @Test("the links are those of the addresses in use, each family once")
   func links() throws {
     func interface(_ name: String, _ text: String) throws -> NetworkInterface {
