@@ -89,6 +89,9 @@ final class GathererDriver {
   /// Gives a connection's relays back.
   func releaseRelays(of owner: Int, at now: Instant) { gatherer.releaseRelays(of: owner, at: now) }
 
+  /// Has the servers asked whether a connection's relays still stand: its peer is not heard any more.
+  func verifyRelays(of owner: Int, at now: Instant) { gatherer.verifyRelays(of: owner, at: now) }
+
   /// The first four bytes of the transaction ids of what leaves the host's sockets: no connection may have it.
   var transactionPrefix: UInt32 { gatherer.transactionPrefix }
 
