@@ -13,6 +13,8 @@ struct Host: ~Copyable {
   var selected: [Route] = []
   /// All events but those of the two above.
   var requestsToDriver: [ICEAgent.Event] = []
+  /// When the last success response came by each route.
+  var answeredAt: [Route: Instant] = [:]
   /// Every message sent: when, where to, the bytes.
   var sent: [(at: Instant, route: Route, bytes: [UInt8])] = []
 
@@ -167,11 +169,18 @@ struct AgentPair: ~Copyable {
 
   private mutating func deliver(_ bytes: [UInt8], from: TransportAddress, to: TransportAddress) {
     if let socket = Self.socket(of: left, at: to, translated: translated) {
-      left.agent.receive(bytes.rawSpan, on: Route(receivedOn: socket, from: from), at: now)
+      let route = Route(receivedOn: socket, from: from)
+      if Self.isSuccess(bytes) { left.answeredAt[route] = now }
+      left.agent.receive(bytes.rawSpan, on: route, at: now)
     } else if let socket = Self.socket(of: right, at: to, translated: translated) {
-      right.agent.receive(bytes.rawSpan, on: Route(receivedOn: socket, from: from), at: now)
+      let route = Route(receivedOn: socket, from: from)
+      if Self.isSuccess(bytes) { right.answeredAt[route] = now }
+      right.agent.receive(bytes.rawSpan, on: route, at: now)
     }
   }
+
+  /// RFC 8489 §5: a Binding success response begins with 0x0101.
+  private static func isSuccess(_ bytes: [UInt8]) -> Bool { bytes.starts(with: [1, 1]) }
 
   private static func socket(
     of host: borrowing Host, at address: TransportAddress,
