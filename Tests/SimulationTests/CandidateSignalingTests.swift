@@ -232,6 +232,36 @@ struct CandidateSignalingTests {
     }
   }
 
+  @Test("The end of candidates counts for its generation only, also when it comes before the description")
+  func takesEnd() throws {
+    let call = try Call(seed: 327)
+    func iceState() -> ICEConnectionState { call.viewer.core.statistics(at: call.run.now).transport.iceState }
+    func end(_ fragment: String?) throws {
+      let end = ICECandidateInit(candidate: "", usernameFragment: fragment)
+      try call.viewer.core.addICECandidate(end, at: call.run.now)
+    }
+    try end("another")
+    let isConnected = try call.connect()
+    #expect(isConnected)
+    call.run.run(atMost: .seconds(2))
+    #expect(iceState() == .connected)
+    let first = call.master.core.localUsernameFragment
+    try end(first)
+    #expect(iceState() == .completed)
+    let negotiator = Negotiator(call.run)
+    negotiator.offer(from: call.viewer, iceRestart: true)
+    negotiator.run(atMost: .seconds(2))
+    try end(first)
+    negotiator.run(atMost: .seconds(1))
+    #expect(iceState() == .connected)
+    // The answer to the next restart has its end ahead of it.
+    negotiator.offer(from: call.viewer, iceRestart: true)
+    try end(nil)
+    negotiator.run(atMost: .seconds(3))
+    #expect(negotiator.completedCount == 2)
+    #expect(iceState() == .completed)
+  }
+
   @Test(
     "A candidate of a generation that ended is ignored; one of none that came to be is forgotten, and counted"
   )

@@ -268,6 +268,7 @@ struct RestartTests {
     #expect(isConnected)
     let wire = Wiretap(call.run)
     let negotiator = Negotiator(call.run)
+    let start = call.run.now
     call.sendMedia(pictures: 25 * 60)
     negotiator.run(atMost: .seconds(2))
     call.run.network.isOpen = { _, _ in false }
@@ -290,6 +291,12 @@ struct RestartTests {
     let pictures = call.viewer.frames.filter { $0.transceiver == call.viewerVideo && $0.arrival > back }
     #expect(pictures.first?.frame.isKeyFrame == true)
     #expect(pictures.count > 25)
+    // Sound that waited for a path is not played late.
+    let sound = try #require(
+      call.viewer.frames.first { $0.transceiver == call.viewerAudio && $0.arrival > back }
+    ).frame.bytes
+    let number = Int64(sound[1]) | Int64(sound[2]) << 8
+    #expect(start + .milliseconds(20 * number) >= back)
     let (all, _) = wire.nonces(from: .simulated(host: 2))
     #expect(Set(all).count == all.count)
   }
