@@ -100,6 +100,7 @@ final class TCPConnections {
 
   /// Queues a burst on its connection; ``flush()`` sends it.
   func send(_ burst: ByteBuffer, as transmit: Transmit) {
+    print("SEND", transmit, burst.readableBytes);
     guard let connection = connections[transmit.route.socket.id], let channel = connection.channel else {
       return delegate.tcpDropped(.socketClosed)
     }
@@ -136,9 +137,9 @@ final class TCPConnections {
   private static let discardPort: UInt16 = 9
 
   /// Whether a port may be knocked at because a peer said so. Media servers listen above the system's ports, or
-  /// at that of HTTPS where nothing else is let through; the others belong to services that are not meant
-  /// (threat T8).
-  private static func mayConnect(to port: UInt16) -> Bool { port >= 1024 || port == 443 }
+  /// at those of the web where nothing else is let through; the others belong to services that are not meant
+  /// (threat T8). The agent is stricter.
+  private static func mayConnect(to port: UInt16) -> Bool { port >= 1024 || port == 443 || port == 80 }
 
   private func connected(_ result: Result<any Channel, any Error>, _ connection: Connection) {
     let id = connection.route.socket.id

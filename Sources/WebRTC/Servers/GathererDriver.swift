@@ -30,6 +30,8 @@ final class GathererDriver {
   struct Configuration: Sendable {
     /// Relays that are kept ready for viewers to come.
     var relaySpareCount = 1
+    /// The address families of relays.
+    var relayFamilies: [IPAddress.Family] = [.ipv4]
     var trustRoots = TrustRoots.system
     var proxy = ProxyConfiguration.none
     var sendsOffloaded = true
@@ -60,6 +62,7 @@ final class GathererDriver {
   init(configuration: Configuration, eventLoop: any EventLoop, delegate: any GathererDriverDelegate) {
     var gathering = CandidateGatherer.Configuration()
     gathering.relaySpareCount = min(max(configuration.relaySpareCount, 0), RelayLimits.relaySpareCountMax)
+    gathering.relayFamilies = configuration.relayFamilies
     gatherer = CandidateGatherer(configuration: gathering, random: .system)
     self.configuration = configuration
     self.eventLoop = eventLoop
