@@ -25,6 +25,7 @@ let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
 let nioFoundation = Target.Dependency.product(name: "NIOFoundationEssentialsCompat", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioExtras = Target.Dependency.product(name: "NIOExtras", package: "swift-nio-extras")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
@@ -80,7 +81,9 @@ let package = Package(
     .target(
       name: "WebRTC",
       dependencies: [
-        "SansIO", "ICE", "DTLS", "SDP", "RTP", "WebRTCCore", nio, nioPosix, nioHTTP1, nioSSL, nioExtras, log,
+        "SansIO", "ICE", "DTLS", "SDP", "RTP", "WebRTCCore", nio, nioPosix, nioHTTP1, nioTLS, nioSSL,
+        nioExtras,
+        log,
       ],
       swiftSettings: overC),
 

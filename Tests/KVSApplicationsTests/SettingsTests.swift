@@ -7,6 +7,7 @@ import LocalKinesisVideo
 import Logging
 import MediaFiles
 import Testing
+import WebRTC
 
 @testable import KVSApplications
 
