@@ -6,7 +6,7 @@ import NIOCore
 import NIOFoundationEssentialsCompat
 import NIOHTTP1
 import NIOSSL
-import SansIO
+public import SansIO
 import Synchronization
 
 /// Whose place in a channel.
@@ -115,16 +115,28 @@ public struct KinesisVideoClient: Sendable {
 
   /// Settings for the HTTP client: HTTP/1.1 alone, no redirects, 10 seconds, TLS 1.2 and host names verified.
   ///
-  /// - Parameter certificateAuthorityFile: A PEM file to trust instead of the system's certificates.
-  public static func httpConfiguration(certificateAuthorityFile: String? = nil) -> HTTPClient.Configuration {
+  /// - Parameters:
+  ///   - certificateAuthorityFile: A PEM file to trust instead of the system's certificates.
+  ///   - proxy: The HTTP proxy that all calls go through, if any.
+  public static func httpConfiguration(
+    certificateAuthorityFile: String? = nil, proxy: ProxyServer? = nil
+  ) -> HTTPClient.Configuration {
     var configuration = HTTPClient.Configuration(
       tlsConfiguration: tlsConfiguration(certificateAuthorityFile: certificateAuthorityFile),
       redirectConfiguration: .disallow,
       timeout: .init(connect: .seconds(10), read: .seconds(10), write: .seconds(10)))
     configuration.httpVersion = .http1Only
+    configuration.proxy = proxy.map(Self.proxy)
     // A refused connection is told at once: when to try again is decided here.
     configuration.connectionPool.retryConnectionEstablishment = false
     return configuration
+  }
+
+  private static func proxy(_ server: ProxyServer) -> HTTPClient.Configuration.Proxy {
+    // "Basic " and what HTTPClient calls credentials: user and password in base64.
+    let credentials = server.authorization?.unredacted.split(separator: " ").last.map { String($0) }
+    return .server(
+      host: server.host, port: Int(server.port), authorization: credentials.map { .basic(credentials: $0) })
   }
 
   static func tlsConfiguration(certificateAuthorityFile: String?) -> TLSConfiguration {

@@ -4,7 +4,7 @@ public import AsyncHTTPClient
 public import Logging
 public import NIOCore
 import NIOPosix
-import SansIO
+public import SansIO
 
 /// A session with the service's signaling channel: finds or creates the channel, keeps a WebSocket open, sends and
 /// receives session descriptions and candidates.
@@ -36,6 +36,8 @@ public final class SignalingClient: Sendable {
     public var userAgent = "swift-kvs-webrtc"
     /// A PEM file to trust instead of the system's certificates.
     public var certificateAuthorityFile: String?
+    /// The HTTP proxy that connections over TLS go through, and for which hosts they do not.
+    public var proxy = ProxyConfiguration.none
 
     /// Joins the parts.
     public init(

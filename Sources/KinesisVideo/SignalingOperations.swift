@@ -38,13 +38,22 @@ final class SignalingOperations: Sendable {
       ?? HTTPClient(
         eventLoopGroup: loop,
         configuration: KinesisVideoClient.httpConfiguration(
-          certificateAuthorityFile: configuration.certificateAuthorityFile))
+          certificateAuthorityFile: configuration.certificateAuthorityFile,
+          proxy: Self.proxy(of: configuration, for: endpoint ?? region.controlEndpoint)))
     var clientConfiguration = KinesisVideoClient.Configuration(
       region: region, controlEndpoint: endpoint, credentials: configuration.credentials,
       userAgent: configuration.userAgent)
     // The session's core decides when to try again, and tells the application.
     clientConfiguration.attemptsMax = 1
     client = KinesisVideoClient(configuration: clientConfiguration, httpClient: self.httpClient, clock: clock)
+  }
+
+  /// The proxy for an address. Plain addresses are for tests and the local service, which no proxy stands before.
+  private static func proxy(
+    of configuration: SignalingClient.Configuration, for url: ServiceURL
+  ) -> ProxyServer? {
+    guard url.isSecure, let port = UInt16(exactly: url.effectivePort) else { return nil }
+    return configuration.proxy.server(forHost: url.host, port: port)
   }
 
   private static func makeTLS(
@@ -110,7 +119,7 @@ final class SignalingOperations: Sendable {
     let context = url.isSecure ? try tls ?? Self.makeTLS(configuration) : nil
     do {
       return try await WebSocketConnection.open(
-        url, userAgent: configuration.userAgent, tls: context,
+        url, userAgent: configuration.userAgent, tls: context, proxy: Self.proxy(of: configuration, for: url),
         secrets: secrets.adding(signatureIn: signed.unredacted), on: loop, receive: receive)
     } catch let error as KinesisVideoError {
       _ = clock.learn(from: error)

@@ -5,6 +5,7 @@ import NIOHTTP1
 import NIOPosix
 import NIOSSL
 import NIOWebSocket
+import SansIO
 import Synchronization
 
 /// What a WebSocket tells its owner, on the socket's event loop.
@@ -41,12 +42,14 @@ struct WebSocketConnection: Sendable {
   ///   - url: The presigned address. Never logged.
   ///   - userAgent: What we call ourselves.
   ///   - tls: The TLS context for `wss`; host names are verified.
+  ///   - proxy: The HTTP proxy to go through, if any.
   ///   - secrets: What is taken out of the sentence of a refusal.
   ///   - loop: Where everything about the socket happens.
   ///   - receive: Takes what arrives; called on `loop` and only after this function has returned or is about to.
   /// - Throws: ``KinesisVideoError``; a refused handshake carries the service's status, type and sentence.
   static func open(
-    _ url: ServiceURL, userAgent: String, tls: NIOSSLContext?, secrets: KnownSecrets, on loop: any EventLoop,
+    _ url: ServiceURL, userAgent: String, tls: NIOSSLContext?, proxy: ProxyServer? = nil,
+    secrets: KnownSecrets, on loop: any EventLoop,
     receive: @escaping @Sendable (WebSocketInput) -> Void
   ) async throws -> WebSocketConnection {
     let attempt = OpeningAttempt(outcome: loop.makePromise(of: Handshake.self))
@@ -55,7 +58,7 @@ struct WebSocketConnection: Sendable {
     do {
       return try await withTaskCancellationHandler {
         Task {
-          await connect(attempt, to: url, on: loop) { channel in
+          await connect(attempt, to: url, through: proxy, on: loop) { channel in
             try configure(
               channel, url: url, userAgent: userAgent, tls: tls, secrets: secrets, receive: receive)
           }
@@ -74,7 +77,7 @@ struct WebSocketConnection: Sendable {
   }
 
   private static func connect(
-    _ attempt: OpeningAttempt, to url: ServiceURL, on loop: any EventLoop,
+    _ attempt: OpeningAttempt, to url: ServiceURL, through proxy: ProxyServer?, on loop: any EventLoop,
     configure: @escaping @Sendable (any Channel) throws -> EventLoopFuture<Handshake>
   ) async {
     do {
@@ -82,10 +85,13 @@ struct WebSocketConnection: Sendable {
         .connectTimeout(openTimeout)
         .channelOption(.socketOption(.tcp_nodelay), value: 1)
         .channelOption(.writeBufferWaterMark, value: .init(low: unsentBytesMax / 2, high: unsentBytesMax))
-        .connect(host: url.host, port: url.effectivePort) { channel in
+        .connect(host: proxy?.host ?? url.host, port: proxy.map { Int($0.port) } ?? url.effectivePort) {
+          channel in
           channel.eventLoop.makeCompletedFuture {
             try attempt.add(channel)
-            return try configure(channel)
+            guard let proxy else { return try configure(channel) }
+            return ProxyTunnel.open(on: channel, through: proxy, to: url, within: openTimeout)
+              .flatMapThrowing { try configure(channel) }.flatMap { $0 }
           }
         }.cascade(to: attempt.outcome)
     } catch {

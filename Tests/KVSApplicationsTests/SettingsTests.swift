@@ -7,6 +7,7 @@ import LocalKinesisVideo
 import Logging
 import MediaFiles
 import Testing
+import WebRTC
 
 @testable import KVSApplications
 
@@ -123,6 +124,30 @@ struct SettingsTests {
     ] as [(String, ClosedRange<UInt16>?)])
   func portRanges(text: String, ports: ClosedRange<UInt16>?) {
     #expect(NetworkLoop.Configuration.portRange(text) == ports)
+  }
+
+  @Test("A camera's network is what flags and environment say")
+  func network() throws {
+    let plain = try NetworkLoop.Configuration(NetworkFlags(), Settings([:]), includesLoopback: true)
+    #expect(plain.includesLoopback && plain.ports == nil && plain.advertisedAddresses.isEmpty)
+    #expect(plain.relaySpareCount == 1 && plain.trustRoots == .system)
+    let told = try NetworkLoop.Configuration(
+      NetworkFlags(
+        udpPorts: "50000-50009", advertiseAddress: "203.0.113.9,2001:db8::9", icePolicy: "relay",
+        relaySpare: "0"),
+      Settings(["AWS_KVS_CACERT_PATH": "/ca.pem"]), includesLoopback: false)
+    #expect(told.ports == 50_000...50_009 && !told.includesLoopback)
+    #expect("\(told.advertisedAddresses)" == "[203.0.113.9, 2001:db8::9]")
+    #expect("\(told.iceTransportPolicy)" == "relay")
+    #expect(told.relaySpareCount == 0 && told.trustRoots == .file("/ca.pem"))
+    for flags in [
+      NetworkFlags(udpPorts: "x"), NetworkFlags(advertiseAddress: "here"), NetworkFlags(icePolicy: "Relay"),
+      NetworkFlags(relaySpare: "5"), NetworkFlags(relaySpare: "-1"),
+    ] {
+      #expect(throws: UsageError.self) {
+        _ = try NetworkLoop.Configuration(flags, Settings([:]), includesLoopback: true)
+      }
+    }
   }
 
   @Test("The stand-in has a TURN server unless it is told not to; ports that nobody named may be others")
