@@ -6,6 +6,7 @@ import KinesisVideo
 import LocalKinesisVideo
 import Logging
 import MediaFiles
+import SansIO
 import Testing
 import WebRTC
 
@@ -148,6 +149,17 @@ struct SettingsTests {
         _ = try NetworkLoop.Configuration(flags, Settings([:]), includesLoopback: true)
       }
     }
+  }
+
+  @Test("The proxy of the environment is taken; one that cannot be used ends the program")
+  func proxies() throws {
+    let proxy = try ProxySettings.current(
+      environment: ["https_proxy": "http://proxy.example:3128", "no_proxy": "localhost"])
+    #expect(proxy.server(forHost: "kinesisvideo.eu-west-1.amazonaws.com", port: 443)?.port == 3128)
+    #expect(proxy.server(forHost: "localhost", port: 443) == nil)
+    #expect(try ProxySettings.current(environment: [:]).server == nil)
+    let told = sentence { _ = try ProxySettings.current(environment: ["https_proxy": "socks5://proxy"]) }
+    #expect(told?.contains("https_proxy") == true)
   }
 
   @Test("The stand-in has a TURN server unless it is told not to; ports that nobody named may be others")

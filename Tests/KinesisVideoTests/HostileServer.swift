@@ -235,7 +235,7 @@ struct HostileSession {
   var client: SignalingClient
 
   init(
-    _ endpoint: String, authority: String? = nil,
+    _ endpoint: String, authority: String? = nil, proxy: ProxyConfiguration = .none,
     logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
   ) {
     var configuration = SignalingClient.Configuration(
@@ -244,6 +244,7 @@ struct HostileSession {
         accessKeyID: "AKIDEXAMPLE", secretAccessKey: Secret(Self.canaryKey),
         sessionToken: Secret(Self.canaryToken)))
     configuration.certificateAuthorityFile = authority
+    configuration.proxy = proxy
     client = SignalingClient(
       configuration: configuration, eventLoopGroup: .singletonMultiThreadedEventLoopGroup, httpClient: nil,
       logger: logger)
