@@ -29,6 +29,9 @@ struct PairID: Hashable, Sendable {
   let route: Route
   /// Which of the agent's sessions it belongs to; counts restarts.
   let generation: Int
+
+  /// Our address and the peer's.
+  var ends: [TransportAddress] { [route.socket.address, route.remote] }
 }
 
 /// What a path costs, in delay and in other people's bandwidth. A working pair of a lower cost replaces the
@@ -93,6 +96,8 @@ struct CandidatePair: Sendable {
 
   /// Whether an authenticated check of the peer came by this route.
   var hasRemoteChecked = false
+  /// When the last authenticated check of the peer came.
+  var lastRemoteCheckAt: Instant?
   /// When the peer last sent USE-CANDIDATE for this pair.
   var lastNominationByPeerAt: Instant?
   /// Requests that were sent before the pair became valid.

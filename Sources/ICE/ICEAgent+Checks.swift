@@ -124,18 +124,21 @@ extension ICEAgent {
     }
   }
 
-  /// How long the response to the `count`th request is waited for: RFC 8445 §14.3's time-out for the first,
-  /// then doubled, 16 times it for the last (RFC 8489 §6.2.1). A stream repeats by itself: one request is
-  /// waited for as long as seven datagrams are (RFC 8489 §6.2.2).
+  /// How long the response to the `count`th request is waited for: at first 500 ms, then doubled, 16 times it
+  /// for the last (RFC 8489 §6.2.1), but never less than all pending pairs take at our pace (RFC 8445 §14.3).
+  ///
+  /// The RFC would double that pace too, so that 100 pairs needed 400 s to fail; here it is a minute. Either way
+  /// the queue sends no more than one request in Ta. A stream repeats by itself: one request is waited for as
+  /// long as seven datagrams are (RFC 8489 §6.2.2).
   private func retransmissionTimeout(of index: Int, count: Int) -> (delta: TimeDelta, isLast: Bool) {
     guard checklist[index].local.connectedRemote == nil else { return (configuration.patience, true) }
     let pending = checklist.pairs.count { $0.isWaiting || $0.isInProgress }
     let paced = currentCheckInterval.nanoseconds &* Int64(pending)
-    let first = max(configuration.retransmissionTimeoutMin.nanoseconds, paced)
+    let first = configuration.retransmissionTimeoutMin.nanoseconds
     guard count < ICELimits.requestsPerPairMax else {
-      return (TimeDelta(nanoseconds: first &* ICELimits.lastRequestTimeoutMultiplier), true)
+      return (TimeDelta(nanoseconds: max(first &* ICELimits.lastRequestTimeoutMultiplier, paced)), true)
     }
-    return (TimeDelta(nanoseconds: first << Int64(max(count - 1, 0))), false)
+    return (TimeDelta(nanoseconds: max(first << Int64(max(count - 1, 0)), paced)), false)
   }
 
   private mutating func giveUpUnansweredChecks(at now: Instant) {

@@ -24,14 +24,14 @@ extension ICEAgent {
     armConsentTimers()
   }
 
-  /// The selected pair while it works, else what works best. A controlled agent stays until the peer chooses
-  /// another or consent ends (RFC 8445 §12.1).
+  /// The selected pair while it works, else what works best. RFC 8445 §12.1 would stay with the selected pair;
+  /// but one that is dead is of no use to anybody, and data is welcome on every valid pair.
   private func pairForData(at now: Instant) -> PairID? {
     let lasting = configuration.consentTimeout
     let selected = checklist.index(of: selectedPair).flatMap { index in
       checklist[index].hasConsent(at: now, lasting: lasting) ? index : nil
     }
-    if let selected, !checklist[selected].isSilent || role == .controlled { return selectedPair }
+    if let selected, !checklist[selected].isSilent { return selectedPair }
     let others = checklist.pairs.filter { $0.hasConsent(at: now, lasting: lasting) && $0.id != selectedPair }
     if let selected {
       // Only a pair that has answered since then is known to have outlived the selected one.
@@ -84,6 +84,16 @@ extension ICEAgent {
     armConsentTimers()
     runChecks(at: now)
     updateState()
+  }
+
+  /// Has the selected pair checked now, unless that was done lately or is under way.
+  mutating func hastenConsentCheck(at now: Instant) {
+    guard isSettled, let index = checklist.index(of: selectedPair), checklist[index].isValid,
+      checklist[index].unansweredConsentChecks == 0,
+      checklist[index].lastRequestAt.map({ now - $0 >= configuration.deadPathInterval }) ?? true
+    else { return }
+    checklist[index].nextConsentCheckAt = now
+    armConsentTimers()
   }
 
   /// How long the answer to the consent check that was just sent is waited for.

@@ -44,15 +44,19 @@ extension ICEAgent {
     }
   }
 
-  /// The valid pairs that are kept alive to take over, best first: such as share no socket with the one in use
-  /// or with each other before such as do, since a path seldom dies alone.
+  /// The valid pairs that are kept alive to take over, best first: such as share no address with the one in use
+  /// or with each other before such as do, since a path seldom dies alone. Both sides see it alike.
   func standbyPairs(at now: Instant) -> [PairID] {
     let candidates = checklist.pairs.filter { pair in
       !isInUse(pair.id) && pair.hasConsent(at: now, lasting: configuration.consentTimeout)
         && (pair.id.generation == generation || isRestarting)
     }.map(\.id)
-    var sockets = Set([selectedPair, sendPair].compactMap { $0?.route.socket })
-    let independent = candidates.filter { sockets.insert($0.route.socket).inserted }
+    var ends = Set([selectedPair, sendPair].compactMap { $0 }.flatMap(\.ends))
+    let independent = candidates.filter { pair in
+      guard ends.isDisjoint(with: pair.ends) else { return false }
+      ends.formUnion(pair.ends)
+      return true
+    }
     let others = candidates.filter { !independent.contains($0) }
     return Array((independent + others).prefix(ICELimits.standbyPairsMax))
   }
@@ -66,6 +70,16 @@ extension ICEAgent {
       sendConsentCheck(on: index, at: now)
       checklist[index].nextConsentCheckAt = now + configuration.deadPathInterval
     }
+  }
+
+  /// The peer checks a pair that is not in use, for the first time or sooner than it would to keep it alive: its
+  /// address may have changed, or the selected path may be dead as it sees it. Then we look too.
+  mutating func noteUnexpectedCheck(on index: Int, at now: Instant) {
+    let last = checklist[index].lastRemoteCheckAt
+    checklist[index].lastRemoteCheckAt = now
+    guard checklist[index].id != selectedPair else { return }
+    let isSoon = last.map { now - $0 < configuration.standbyInterval * 2 / 3 } ?? true
+    if isSoon { hastenConsentCheck(at: now) }
   }
 
   /// The answer to a consent check of a pair in use is overdue: the first makes it suspect, several make it

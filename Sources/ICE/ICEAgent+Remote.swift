@@ -31,7 +31,8 @@ extension ICEAgent {
     guard connectionState != .closed else { return }
     guard isOfSession(candidate) else {
       drops[.candidateGeneration] += 1
-      if futureCandidates.count < ICELimits.futureCandidatesMax { futureCandidates.append(candidate) }
+      if futureCandidates.count >= ICELimits.futureCandidatesMax { futureCandidates.removeFirst() }
+      futureCandidates.append(candidate)
       return
     }
     guard isActive else { return }

@@ -76,7 +76,7 @@ extension ICEAgent {
     switch addressee {
     case .current: notePeerCheck(check, at: now)
     case .prepared: noteEarlyCheck(check)
-    case .previous: notePreviousCheck(on: route)
+    case .previous: notePreviousCheck(on: route, at: now)
     }
   }
 
@@ -201,12 +201,13 @@ extension ICEAgent {
   /// §7.3.1.5).
   mutating func notePeerCheck(_ check: EarlyCheck, at now: Instant) {
     let id = PairID(route: check.route, generation: generation)
+    let isFirst = !(checklist.index(of: id).map { checklist[$0].hasRemoteChecked } ?? false)
     if checklist.index(of: id) == nil { learnPair(of: check, at: now) }
     guard let index = checklist.index(of: id) else { return }
     checklist[index].requestsReceived += 1
     checklist[index].responsesSent += 1
-    let isFirst = !checklist[index].hasRemoteChecked
     checklist[index].hasRemoteChecked = true
+    noteUnexpectedCheck(on: index, at: now)
     switch checklist[index].state {
     case .idle, .frozen, .waiting, .failed: trigger(at: index)
     // Later ones add nothing to what the first one told: the check in progress repeats itself. What the peer
@@ -224,7 +225,8 @@ extension ICEAgent {
   }
 
   /// A check of the session before the last restart: the peer keeps its consent until it has a new path.
-  private mutating func notePreviousCheck(on route: Route) {
+  private mutating func notePreviousCheck(on route: Route, at now: Instant) {
+    if timers[.previousSession] != nil { timers[.previousSession] = now + configuration.restartGrace }
     let previous = checklist.pairs.firstIndex { $0.route == route && $0.id.generation != generation }
     guard let previous else { return }
     checklist[previous].requestsReceived += 1

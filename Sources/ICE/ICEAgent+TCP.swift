@@ -54,8 +54,9 @@ extension ICEAgent {
 
   /// Streams are worth their trouble while nothing works, or only what costs more.
   private var mayUseStreams: Bool {
-    guard isSettled, let selected = checklist.index(of: selectedPair) else { return true }
-    return needsReplacement || checklist[selected].cost > .stream
+    !checklist.pairs.contains { pair in
+      pair.id.generation == generation && pair.isValid && !pair.isSilent && pair.cost <= .stream
+    }
   }
 
   var hasTCPToAskFor: Bool { nextTCPAttempt != nil }

@@ -73,11 +73,12 @@ public struct ICEAgent: ~Copyable {
     /// The mean time between checks of valid pairs that stand by: 12 s. That keeps the bindings of NATs
     /// (RFC 8445 §11: 15 s) and leaves one answer that may be lost before consent ends.
     public var standbyInterval = TimeDelta.seconds(12)
-    /// How long after the death of the selected path another may take over before a restart is advised: 3 s,
-    /// some round trips of a nomination by the peer.
-    public var takeoverTimeout = TimeDelta.seconds(3)
-    /// How long after a restart, once the new path is selected, what the peer sends by the old one is welcome:
-    /// 10 s, by which it has selected the new path too.
+    /// How long after the death of the selected path another may take over before a restart is advised: 5 s.
+    /// A controlling peer may notice 2 s after us, and a nomination takes some round trips.
+    public var takeoverTimeout = TimeDelta.seconds(5)
+    /// How long after a restart, once the new path is selected, the peer's last check of the old session must be
+    /// past before that is forgotten: 10 s, a missed consent check and some. Until our answer has reached it, the
+    /// peer has nothing else.
     public var restartGrace = TimeDelta.seconds(10)
     /// How long no agent gives up, counted from the remote credentials: 39.5 s (RFC 8863 §4).
     public var patience = TimeDelta.milliseconds(39_500)

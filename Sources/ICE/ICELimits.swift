@@ -20,7 +20,7 @@ enum ICELimits {
   /// resort.
   static let tcpConnectionsMax = 8
   /// Remote candidates that are kept for a session that a restart may bring: as many as come before a first
-  /// description.
+  /// description. The oldest give way.
   static let futureCandidatesMax = 50
   /// Routes of checks for a prepared session that are remembered.
   static let earlyChecksMax = 16

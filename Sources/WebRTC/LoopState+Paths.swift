@@ -27,8 +27,8 @@ extension LoopState {
 }
 
 extension LoopState: TCPConnectionsDelegate {
-  func tcpConnected(_ route: Route, of peer: PeerDriver) {
-    peer.core.addTCPConnection(route.socket, to: route.remote, at: NetworkClock.now)
+  func tcpConnected(to remote: TransportAddress, _ route: Route, of peer: PeerDriver) {
+    peer.core.addTCPConnection(route.socket, to: remote, at: NetworkClock.now)
     drainLater(peer)
   }
 

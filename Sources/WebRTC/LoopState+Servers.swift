@@ -12,9 +12,12 @@ import SansIO
 /// (``RelayLimits``). Relays belong to one connection each.
 extension LoopState {
   /// Takes the servers to be used from now on; connections that had none to ask get theirs.
+  ///
+  /// With relays alone STUN servers are left out: they would learn the host's addresses for nothing.
   func update(servers: [ICEServer], at now: Instant) {
     guard !isShutDown else { return }
-    self.servers.update(servers: servers, at: now)
+    self.servers.update(
+      servers: iceTransportPolicy == .all ? servers : servers.compactMap(\.relaying), at: now)
     guard self.servers.isInUse else { return }
     for number in peers.indices where peers[number] != nil { self.servers.requestRelay(for: number, at: now) }
   }
@@ -32,9 +35,8 @@ extension LoopState {
     servers.requestRelay(for: peer.number, at: now)
   }
 
-  /// Has the addresses of sockets asked for. With relays alone nobody needs to know them.
+  /// Has the addresses of sockets asked for; that they are there also tells that the host has a network.
   func askForAddresses(of sockets: [UDPSocket], at now: Instant) {
-    guard iceTransportPolicy == .all else { return }
     for socket in sockets { servers.addSocket(socket.local, at: now) }
   }
 
@@ -104,4 +106,13 @@ extension LoopState: GathererDriverDelegate {
   func needsTurn() { scheduleTurn() }
 
   func dropped(_ cause: NetworkDropCause) { drop(cause, at: NetworkClock.now) }
+}
+
+extension ICEServer {
+  /// The TURN servers of the entry, if there are any.
+  fileprivate var relaying: ICEServer? {
+    var server = self
+    server.urls.removeAll { $0.service != .turn }
+    return server.urls.isEmpty ? nil : server
+  }
 }

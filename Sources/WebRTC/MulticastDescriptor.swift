@@ -54,12 +54,28 @@ enum MulticastDescriptor {
     return group
   }
 
+  /// `ip_mreqn` of ip(7). Like its sibling it is written down once more, because Swift sees
+  /// the system's in two modules at once when NIO is imported, and which of them counts is left to chance.
+  private struct IPv4Membership {
+    /// In network byte order, as the next one.
+    var group: UInt32
+    var localAddress: UInt32
+    var interfaceIndex: UInt32
+  }
+
+  /// `ipv6_mreq` of ipv6(7).
+  private struct IPv6Membership {
+    /// Two halves in network byte order.
+    var groupHigh: UInt64
+    var groupLow: UInt64
+    var interfaceIndex: UInt32
+  }
+
   private static func joinIPv4(_ descriptor: CInt, from address: IPAddress, interfaceIndex: UInt32) -> Bool {
     let level = CInt(IPPROTO_IP)
-    var membership = ip_mreqn()
-    membership.imr_multiaddr.s_addr = MDNSResolver.group(.ipv4).ip.ipv4Bits.bigEndian
-    membership.imr_address.s_addr = address.ipv4Bits.bigEndian
-    membership.imr_ifindex = CInt(bitPattern: interfaceIndex)
+    let membership = IPv4Membership(
+      group: MDNSResolver.group(.ipv4).ip.ipv4Bits.bigEndian, localAddress: address.ipv4Bits.bigEndian,
+      interfaceIndex: interfaceIndex)
     return set(level, IP_ADD_MEMBERSHIP, to: membership, on: descriptor)
       && set(level, IP_MULTICAST_IF, to: membership, on: descriptor)
       && set(level, IP_MULTICAST_TTL, to: hopLimit, on: descriptor)
@@ -71,15 +87,11 @@ enum MulticastDescriptor {
   private static func joinIPv6(_ descriptor: CInt, interfaceIndex: UInt32) -> Bool {
     let level = CInt(IPPROTO_IPV6)
     let group = MDNSResolver.group(.ipv6).ip
-    var membership = ipv6_mreq()
-    withUnsafeMutableBytes(of: &membership.ipv6mr_multiaddr) { bytes in
-      bytes.storeBytes(of: group.high.bigEndian, as: UInt64.self)
-      bytes.storeBytes(of: group.low.bigEndian, toByteOffset: 8, as: UInt64.self)
-    }
-    membership.ipv6mr_interface = interfaceIndex
+    let membership = IPv6Membership(
+      groupHigh: group.high.bigEndian, groupLow: group.low.bigEndian, interfaceIndex: interfaceIndex)
     return set(level, IPV6_V6ONLY, to: 1 as CInt, on: descriptor)
       && set(level, IPV6_JOIN_GROUP, to: membership, on: descriptor)
-      && set(level, IPV6_MULTICAST_IF, to: CInt(bitPattern: interfaceIndex), on: descriptor)
+      && set(level, IPV6_MULTICAST_IF, to: interfaceIndex, on: descriptor)
       && set(level, IPV6_MULTICAST_HOPS, to: hopLimit, on: descriptor)
       && set(level, IPV6_MULTICAST_LOOP, to: 1 as CInt, on: descriptor)
   }

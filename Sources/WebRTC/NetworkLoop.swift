@@ -43,6 +43,8 @@ public final class NetworkLoop: Sendable {
     /// Relays that are kept ready, so that a connection to come does not wait for one: 0 to 4. Each is an
     /// allocation at a TURN server.
     public var relaySpareCount = 1
+    /// The address families of relays; each connection gets a relay of each.
+    public var relayFamilies: [IPAddress.Family] = [.ipv4]
     /// Who may vouch for TURN servers over TLS and DTLS.
     public var trustRoots = TrustRoots.system
     /// The HTTP proxy that TURN over TCP and TLS goes through.
@@ -246,7 +248,7 @@ public final class NetworkLoop: Sendable {
 extension NetworkLoop.Configuration {
   fileprivate var servers: GathererDriver.Configuration {
     GathererDriver.Configuration(
-      relaySpareCount: relaySpareCount, trustRoots: trustRoots, proxy: proxy,
+      relaySpareCount: relaySpareCount, relayFamilies: relayFamilies, trustRoots: trustRoots, proxy: proxy,
       sendsOffloaded: usesSegmentationOffload, kernelBufferByteCount: kernelBufferByteCount)
   }
 }

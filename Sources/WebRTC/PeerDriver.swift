@@ -124,6 +124,7 @@ final class PeerDriver {
     case .iceConnectionStateChanged(let state):
       events.iceConnectionState.set(state)
       if state == .connected || state == .completed { events.add(.iceConnected(at: now)) }
+      if state == .disconnected { loop.servers.verifyRelays(of: number, at: now) }
     case .connectionStateChanged(let state):
       isConnected = state == .connected
       events.connectionState.set(state)

@@ -148,4 +148,6 @@ public enum NetworkDropCause: Int, CaseIterable, Sendable {
   case sendQueueFull
   /// To be sent: the socket is gone.
   case socketClosed
+  /// To be sent: longer than what one datagram to a server under DTLS takes.
+  case datagramTooLong
 }

@@ -12,8 +12,8 @@ import SansIO
 
 /// What the TCP connections tell the loop that they belong to.
 protocol TCPConnectionsDelegate: AnyObject {
-  /// A connection stands; its packets take this route.
-  func tcpConnected(_ route: Route, of peer: PeerDriver)
+  /// A connection to this candidate stands; its packets take this route.
+  func tcpConnected(to remote: TransportAddress, _ route: Route, of peer: PeerDriver)
   /// A connection could not be made, or was not allowed.
   func tcpConnectionFailed(to remote: TransportAddress, of peer: PeerDriver)
   /// A connection that stood is gone.
@@ -64,6 +64,11 @@ final class TCPConnections {
   /// How many connections there are, those that are being made included.
   var count: Int { connections.count }
 
+  /// The routes of the connections that stand, by number.
+  var routes: [Route] {
+    connections.values.filter { $0.channel != nil }.map(\.route).sorted { $0.socket.id < $1.socket.id }
+  }
+
   /// Makes a connection from an address of ours to a candidate that a peer accepts connections at.
   func open(from local: IPAddress, to remote: TransportAddress, for peer: PeerDriver) {
     let socket = LocalSocket(id: nextID, address: TransportAddress(ip: local, port: Self.discardPort))
@@ -72,7 +77,7 @@ final class TCPConnections {
       connections.values.count(where: { $0.peer === peer }) < Self.connectionsPerPeerMax
     else { return delegate.tcpConnectionFailed(to: remote, of: peer) }
     nextID += 1
-    let connection = Connection(route: route, peer: peer, owner: self)
+    let connection = Connection(to: remote, route: route, peer: peer, owner: self)
     connections[route.socket.id] = connection
     let handler = LoopConfined(connection, to: eventLoop)
     let high = Self.writeQueueByteCount
@@ -95,6 +100,7 @@ final class TCPConnections {
 
   /// Queues a burst on its connection; ``flush()`` sends it.
   func send(_ burst: ByteBuffer, as transmit: Transmit) {
+    print("SEND", transmit, burst.readableBytes);
     guard let connection = connections[transmit.route.socket.id], let channel = connection.channel else {
       return delegate.tcpDropped(.socketClosed)
     }
@@ -131,9 +137,9 @@ final class TCPConnections {
   private static let discardPort: UInt16 = 9
 
   /// Whether a port may be knocked at because a peer said so. Media servers listen above the system's ports, or
-  /// at that of HTTPS where nothing else is let through; the others belong to services that are not meant
-  /// (threat T8).
-  private static func mayConnect(to port: UInt16) -> Bool { port >= 1024 || port == 443 }
+  /// at those of the web where nothing else is let through; the others belong to services that are not meant
+  /// (threat T8). The agent is stricter.
+  private static func mayConnect(to port: UInt16) -> Bool { port >= 1024 || port == 443 || port == 80 }
 
   private func connected(_ result: Result<any Channel, any Error>, _ connection: Connection) {
     let id = connection.route.socket.id
@@ -146,11 +152,11 @@ final class TCPConnections {
       connection.route = Route(
         receivedOn: LocalSocket(id: id, address: local), from: connection.route.remote)
       connection.channel = channel
-      delegate.tcpConnected(connection.route, of: connection.peer)
+      delegate.tcpConnected(to: connection.remote, connection.route, of: connection.peer)
       connection.deliverEarly()
     case .failure:
       guard connections.removeValue(forKey: id) != nil else { return }
-      delegate.tcpConnectionFailed(to: connection.route.remote, of: connection.peer)
+      delegate.tcpConnectionFailed(to: connection.remote, of: connection.peer)
     }
   }
 
@@ -166,6 +172,8 @@ final class TCPConnections {
     typealias InboundIn = ByteBuffer
 
     let peer: PeerDriver
+    /// The candidate as the peer named it.
+    let remote: TransportAddress
     /// From the connection's local address, once it stands.
     var route: Route
     /// The channel of a connection that stands.
@@ -174,7 +182,8 @@ final class TCPConnections {
     private weak let owner: TCPConnections?
     private var framing = PacketFraming()
 
-    init(route: Route, peer: PeerDriver, owner: TCPConnections) {
+    init(to remote: TransportAddress, route: Route, peer: PeerDriver, owner: TCPConnections) {
+      self.remote = remote
       self.route = route
       self.peer = peer
       self.owner = owner

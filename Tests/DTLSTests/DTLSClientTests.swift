@@ -84,6 +84,20 @@ struct DTLSClientTests {
     #expect(deadline == nil)
   }
 
+  @Test(
+    "a certificate is for the names and addresses that it lists, each kind compared with its own",
+    arguments: [
+      ("good", "localhost", true), ("good", "LocalHost", true), ("good", "127.0.0.1", true),
+      ("good", "a.localhost", false), ("good", "good", false), ("good", "127.0.0.2", false),
+      ("good", "::1", false), ("good", "", false), ("wrong-host", "192.0.2.1", true),
+      ("wrong-host", "localhost", false), ("wrong-host", "127.0.0.1", false),
+    ])
+  func identity(certificate: String, host: String, isFor: Bool) throws {
+    let der = try TestCertificates.der(certificate)
+    #expect(ServerIdentity.isCertificate(der, for: host) == isFor)
+    #expect(!ServerIdentity.isCertificate(Array(der.dropLast()), for: host))
+  }
+
   @Test("garbage from the server's address disturbs nothing")
   func garbage() throws {
     var random = RandomSource(seed: 7350)
@@ -116,6 +130,11 @@ enum TestCertificates {
     let file = tests.appending(path: "KinesisVideoTests/Certificates/\(name)")
     return try String(
       contentsOf: file.pathExtension.isEmpty ? file.appendingPathExtension("pem") : file, encoding: .utf8)
+  }
+
+  static func der(_ name: String) throws -> [UInt8] {
+    let lines = try pem(name).split(separator: "\n").filter { !$0.hasPrefix("-") }
+    return Array(try #require(Data(base64Encoded: lines.joined())))
   }
 }
 

@@ -13,6 +13,8 @@ struct Host: ~Copyable {
   var selected: [Route] = []
   /// All events but those of the two above.
   var requestsToDriver: [ICEAgent.Event] = []
+  /// When the last success response came by each route.
+  var answeredAt: [Route: Instant] = [:]
   /// Every message sent: when, where to, the bytes.
   var sent: [(at: Instant, route: Route, bytes: [UInt8])] = []
 
@@ -25,6 +27,15 @@ struct Host: ~Copyable {
     sockets.append(socket)
     let candidate = agent.addLocalCandidate(socket: socket, at: now)
     if let candidate { candidates.append(candidate) }
+  }
+
+  /// Adds a relay of a TURN server, which passes on what it gets: a socket at its relayed address.
+  mutating func addRelay(_ id: UInt32, _ ip: String, _ port: UInt16, at now: Instant = .zero) throws {
+    let socket = LocalSocket(id: id, address: try address(ip, port))
+    sockets.append(socket)
+    let mapped = try address("203.0.113.99", 40_000)
+    let candidate = agent.addRelayedCandidate(socket: socket, mapped: mapped, over: .udp, at: now)
+    candidates.append(candidate)
   }
 
   mutating func drain(at now: Instant) -> [(route: Route, bytes: [UInt8])] {
@@ -158,11 +169,18 @@ struct AgentPair: ~Copyable {
 
   private mutating func deliver(_ bytes: [UInt8], from: TransportAddress, to: TransportAddress) {
     if let socket = Self.socket(of: left, at: to, translated: translated) {
-      left.agent.receive(bytes.rawSpan, on: Route(receivedOn: socket, from: from), at: now)
+      let route = Route(receivedOn: socket, from: from)
+      if Self.isSuccess(bytes) { left.answeredAt[route] = now }
+      left.agent.receive(bytes.rawSpan, on: route, at: now)
     } else if let socket = Self.socket(of: right, at: to, translated: translated) {
-      right.agent.receive(bytes.rawSpan, on: Route(receivedOn: socket, from: from), at: now)
+      let route = Route(receivedOn: socket, from: from)
+      if Self.isSuccess(bytes) { right.answeredAt[route] = now }
+      right.agent.receive(bytes.rawSpan, on: route, at: now)
     }
   }
+
+  /// RFC 8489 §5: a Binding success response begins with 0x0101.
+  private static func isSuccess(_ bytes: [UInt8]) -> Bool { bytes.starts(with: [1, 1]) }
 
   private static func socket(
     of host: borrowing Host, at address: TransportAddress,

@@ -33,6 +33,17 @@ struct DNSMessageTests {
     01 78 c010 001c 0001 00000e10 0010 20010db8000000000000000000000007
     """)
 
+  /// Recorded from Chromium, asked for the IPv6 addresses of a name that has an IPv4 one: an NSEC record says
+  /// that there are none, and the A record stands among the additional ones. All names are whole.
+  static let chromium = hexadecimal(
+    """
+    0000 8400 0000 0001 0000 0001
+    24 64613966353665632d656330372d343364332d613533632d383238313465653639313832 05 6c6f63616c 00
+    002f 8001 00000078 0005 c00c000140
+    24 64613966353665632d656330372d343364332d613533632d383238313465653639313832 05 6c6f63616c 00
+    0001 8001 00000078 0004 c0000202
+    """)
+
   static func parse(_ bytes: [UInt8]) throws -> DNSMessage { try DNSMessage(parsing: bytes.rawSpan) }
 
   private func error(of text: String) -> ParseError? {
@@ -68,6 +79,17 @@ struct DNSMessageTests {
     #expect(second.records.map(\.timeToLiveSeconds) == [3600])
   }
 
+  @Test("Chromium's answer is read")
+  func chromiumAnswer() throws {
+    let message = try Self.parse(Self.chromium)
+    let name = try #require(DNSName("da9f56ec-ec07-43d3-a53c-82814ee69182.local"))
+    #expect(
+      message.records == [
+        DNSAddressRecord(
+          name: name, address: IPAddress(ipv4: 0xc000_0202), timeToLiveSeconds: 120, flushesCache: true)
+      ])
+  }
+
   @Test("a response that is written is read the same, with both families and bits")
   func roundTrip() throws {
     let name = try #require(DNSName("A-b_9.LOCAL."))
@@ -84,9 +106,9 @@ struct DNSMessageTests {
     #expect(name.description == "a-b_9.local")
   }
 
-  @Test("every prefix of a message is refused, and nothing behind it matters", arguments: 0..<3)
+  @Test("every prefix of a message is refused, and nothing behind it matters", arguments: 0..<4)
   func prefixes(index: Int) throws {
-    let fixture = [Self.query, Self.response, Self.compressed][index]
+    let fixture = [Self.query, Self.response, Self.compressed, Self.chromium][index]
     for count in 0..<fixture.count {
       #expect(throws: ParseError.truncated, "prefix of \(count) bytes") {
         try Self.parse(Array(fixture.prefix(count)))
@@ -181,7 +203,7 @@ struct DNSMessageTests {
   @Test("damaged messages are read or refused, never more", arguments: 0..<20)
   func damaged(seed: UInt64) {
     var random = RandomSource(seed: seed)
-    for fixture in [Self.query, Self.response, Self.compressed] {
+    for fixture in [Self.query, Self.response, Self.compressed, Self.chromium] {
       for _ in 0..<200 {
         var bytes = fixture
         for _ in 0..<Int.random(in: 1...4, using: &random) {

@@ -73,6 +73,66 @@ struct CandidateSignalingTests {
     #expect(offer.media.map(\.endOfCandidates) == [true, false])
   }
 
+  @Test("Names and TCP addresses of the peer are passed on to be resolved and connected to")
+  func passesOn() throws {
+    let call = try Call(seed: 325)
+    try call.run.negotiate(alteringOffer: { offer in
+      SessionDescriptionInit(type: .offer, sdp: offer).replacingLines { line in
+        guard line.hasPrefix("a=candidate:") else { return line }
+        return line.split(separator: " ").enumerated()
+          .map { $0.offset == 4 ? "hidden.local" : String($0.element) }.joined(separator: " ")
+          + "\r\na=candidate:8 1 tcp 1 198.18.0.50 9000 typ host tcptype passive"
+      }.sdp
+    })
+    // What the peer sends before the name is resolved would tell its address.
+    call.run.network.isOpen = { source, _ in source != .simulated(host: 1) }
+    call.run.run(atMost: .milliseconds(500))
+    var (names, connections) = ([String](), [TransportAddress]())
+    for event in call.master.events {
+      if case .nameNeedsResolving(let name) = event { names.append(name) }
+      if case .tcpConnectionWanted(let from, let to) = event {
+        #expect(from == TransportAddress.simulated(host: 2).ip)
+        connections.append(to)
+      }
+    }
+    #expect(names == ["hidden.local"])
+    #expect(connections == [.simulated(host: 50, port: 9000)])
+    let wire = Wiretap(call.run)
+    let address = TransportAddress.simulated(host: 1)
+    call.run.run(atMost: .seconds(1))
+    #expect(!wire.datagrams.contains { $0.destination == address })
+    call.master.core.resolved(name: "hidden.local", to: [address.ip], at: call.run.now)
+    call.run.run(atMost: .milliseconds(100))
+    #expect(wire.datagrams.contains { $0.destination == address && $0.isSTUN })
+    let connection = LocalSocket(id: 0x4000_0000, address: .simulated(host: 2, port: 40_000))
+    call.master.core.addTCPConnection(connection, to: .simulated(host: 50, port: 9000), at: call.run.now)
+    call.run.run(atMost: .milliseconds(500))
+    func hasPair() -> Bool {
+      call.master.core.statistics(at: call.run.now).ice.pairs.contains { $0.route.socket == connection }
+    }
+    #expect(hasPair())
+    call.master.core.tcpConnectionFailed(to: .simulated(host: 50, port: 9000), at: call.run.now)
+    #expect(!hasPair())
+  }
+
+  @Test("A relay's pairs are told from others in statistics, and go with it")
+  func reportsRelays() throws {
+    let call = try Call(seed: 326)
+    let now = call.run.now
+    call.master.core.addRelay(relay, mapped: mapped, over: .tls, at: now)
+    let isConnected = try call.connect()
+    #expect(isConnected)
+    let before = call.master.core.statistics(at: call.run.now).ice
+    let relayed = try #require(before.localCandidates.firstIndex { $0.kind == .relayed })
+    #expect(before.localCandidates[relayed].relayProtocol == .tls)
+    #expect(before.pairs.contains { $0.localCandidateIndex == relayed && $0.route.socket == relay })
+    call.master.core.removeLocalSocket(id: relay.id, at: call.run.now)
+    let after = call.master.core.statistics(at: call.run.now).ice
+    #expect(!after.localCandidates.contains { $0.kind == .relayed })
+    #expect(!after.pairs.contains { $0.route.socket == relay })
+    #expect(call.run.isConnected)
+  }
+
   @Test("With the policy relay no address of ours but the relay's is told to anybody")
   func hidesAddresses() throws {
     let call = try Call(seed: 322, configureViewer: { $0.ice.transportPolicy = .relay })
@@ -170,6 +230,36 @@ struct CandidateSignalingTests {
         try? peer.core.addICECandidate(candidate, at: run.now)
       }
     }
+  }
+
+  @Test("The end of candidates counts for its generation only, also when it comes before the description")
+  func takesEnd() throws {
+    let call = try Call(seed: 327)
+    func iceState() -> ICEConnectionState { call.viewer.core.statistics(at: call.run.now).transport.iceState }
+    func end(_ fragment: String?) throws {
+      let end = ICECandidateInit(candidate: "", usernameFragment: fragment)
+      try call.viewer.core.addICECandidate(end, at: call.run.now)
+    }
+    try end("another")
+    let isConnected = try call.connect()
+    #expect(isConnected)
+    call.run.run(atMost: .seconds(2))
+    #expect(iceState() == .connected)
+    let first = call.master.core.localUsernameFragment
+    try end(first)
+    #expect(iceState() == .completed)
+    let negotiator = Negotiator(call.run)
+    negotiator.offer(from: call.viewer, iceRestart: true)
+    negotiator.run(atMost: .seconds(2))
+    try end(first)
+    negotiator.run(atMost: .seconds(1))
+    #expect(iceState() == .connected)
+    // The answer to the next restart has its end ahead of it.
+    negotiator.offer(from: call.viewer, iceRestart: true)
+    try end(nil)
+    negotiator.run(atMost: .seconds(3))
+    #expect(negotiator.completedCount == 2)
+    #expect(iceState() == .completed)
   }
 
   @Test(

@@ -91,6 +91,10 @@ struct GlareTests {
     }
     #expect(call.viewer.core.signalingState == .haveLocalOffer)
     try call.master.core.setRemoteDescription(own, at: now)
+    let answer = try call.master.core.createAnswer(at: now)
+    try call.master.core.setLocalDescription(answer, at: now)
+    try call.viewer.core.setRemoteDescription(answer, at: now)
+    #expect(own.values(of: "ice-ufrag").first == call.viewer.core.localUsernameFragment)
   }
 
   @Test("An offer that is taken back leaves the session as it was: states, credentials, media")

@@ -18,6 +18,7 @@ final class Negotiator {
   var alter: (SessionDescriptionInit) -> SessionDescriptionInit = { $0 }
 
   private var seenEventCounts = [0, 0]
+  private var lastArrivals = (offerer: Instant.zero, answerer: Instant.zero)
 
   /// Takes the applications' part from here on.
   init(_ run: Simulation) {
@@ -39,7 +40,8 @@ final class Negotiator {
       let news = peer.events.dropFirst(seenEventCounts[index])
       seenEventCounts[index] = peer.events.count
       let isNeeded = news.contains { if case .negotiationNeeded = $0 { true } else { false } }
-      if isNeeded { offer(from: peer) }
+      // In an exchange it is asked for again at the end.
+      if isNeeded, peer.core.signalingState == .stable { offer(from: peer) }
     }
   }
 
@@ -57,7 +59,11 @@ final class Negotiator {
 
   private func send(_ description: SessionDescriptionInit, to peer: SimulatedPeer) {
     let description = alter(description)
-    run.schedule(after: run.signalingDelay) { [self] run in
+    // Signaling keeps the order of what one side sends.
+    let isToViewer = peer === run.offerer
+    let arrival = max(run.now + run.signalingDelay, isToViewer ? lastArrivals.offerer : lastArrivals.answerer)
+    if isToViewer { lastArrivals.offerer = arrival } else { lastArrivals.answerer = arrival }
+    run.schedule(after: arrival - run.now) { [self] run in
       attempt {
         try peer.core.setRemoteDescription(description, at: run.now)
         guard description.type == .offer else {

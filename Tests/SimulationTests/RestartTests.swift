@@ -47,6 +47,9 @@ struct RestartTests {
     negotiator.run(atMost: .seconds(1))
     peer(side, of: call).core.restartICE(at: call.run.now)
     negotiator.run(atMost: .seconds(6))
+    expectAll(call, pictures: 150, "\(side)")
+    // The old credentials are welcome for some seconds more.
+    negotiator.run(atMost: .seconds(10))
     #expect(negotiator.completedCount == 1)
     #expect(negotiator.errors.isEmpty)
     let after = [call.viewer, call.master].map(\.usernameFragment)
@@ -57,10 +60,12 @@ struct RestartTests {
       let fragments = peer.core.localUsernameFragments
       #expect(fragments == [peer.core.localUsernameFragment])
     }
-    expectAll(call, pictures: 150, "\(side)")
-    let transport = peer(side, of: call).core.statistics(at: call.run.now).transport
-    #expect(transport.iceRole == "controlling")
-    #expect(transport.iceLocalUsernameFragment == after[side == .viewer ? 0 : 1])
+    for (index, peer) in [call.viewer, call.master].enumerated() {
+      let transport = peer.core.statistics(at: call.run.now).transport
+      // Roles stay, whoever restarts (RFC 8445 §6.1.1).
+      #expect(transport.iceRole == (peer === call.viewer ? "controlling" : "controlled"))
+      #expect(transport.iceLocalUsernameFragment == after[index])
+    }
   }
 
   @Test("T42: over thirty restarts from both sides no source and index is encrypted twice, no frame is lost")
@@ -107,6 +112,34 @@ struct RestartTests {
   }
 
   @Test(
+    "Restarts at any moment from both sides, over signaling of any speed, end in one session; no frame is lost",
+    arguments: UInt64(420)..<440)
+  func restartsAtRandom(seed: UInt64) throws {
+    var random = RandomSource(seed: seed)
+    let viewerIsPolite = Bool.random(using: &random)
+    let call = try Call(
+      seed: seed, configureViewer: { $0.isPolite = viewerIsPolite },
+      configureMaster: { $0.isPolite = !viewerIsPolite })
+    let isConnected = try call.connect()
+    #expect(isConnected)
+    let negotiator = Negotiator(call.run)
+    call.sendMedia(pictures: 250)
+    for _ in 0..<20 {
+      call.run.signalingDelay = .milliseconds(Int64.random(in: 1...300, using: &random))
+      let peer = Bool.random(using: &random) ? call.viewer : call.master
+      peer.core.restartICE(at: call.run.now)
+      negotiator.run(atMost: .milliseconds(Int64.random(in: 0...800, using: &random)))
+    }
+    negotiator.run(atMost: .seconds(12))
+    #expect(negotiator.errors.isEmpty, "seed \(seed): \(negotiator.errors)")
+    expectAll(call, pictures: 250, "seed \(seed)")
+    for peer in [call.viewer, call.master] {
+      #expect(peer.core.signalingState == .stable, "seed \(seed)")
+      #expect(peer.connectionStates == [.connecting, .connected], "seed \(seed)")
+    }
+  }
+
+  @Test(
     "An exchange that does not restart keeps the credentials; new candidates in it are taken",
     arguments: Side.allCases)
   func keepsCredentials(side: Side) throws {
@@ -134,11 +167,17 @@ struct RestartTests {
   // MARK: Over a path that broke
 
   /// A peer with an interface that is not up yet, at host 11 for the viewer and 12 for the master.
-  private func makeRoamingCall(seed: UInt64) throws -> (call: Call, spare: [LocalSocket]) {
+  private func makeRoamingCall(
+    seed: UInt64, restartsAutomatically: Bool
+  ) throws -> (call: Call, spare: [LocalSocket]) {
     let run = try Simulation(
       seed: seed, offererAddresses: [.simulated(host: 1), .simulated(host: 11)],
       answererAddresses: [.simulated(host: 2), .simulated(host: 12)],
-      configureAnswerer: { $0.isPolite = true })
+      configureOfferer: { $0.restartsICEAutomatically = restartsAutomatically },
+      configureAnswerer: {
+        $0.restartsICEAutomatically = restartsAutomatically
+        $0.isPolite = true
+      })
     let spare = [run.offerer.sockets[1], run.answerer.sockets[1]]
     run.offerer.core.removeLocalSocket(id: spare[0].id, at: run.now)
     run.answerer.core.removeLocalSocket(id: spare[1].id, at: run.now)
@@ -160,7 +199,7 @@ struct RestartTests {
     "An address changes in the middle of a call: media is back within three seconds", arguments: Side.allCases
   )
   func survivesAddressChange(side: Side) throws {
-    let (call, spare) = try makeRoamingCall(seed: 404)
+    let (call, spare) = try makeRoamingCall(seed: 404, restartsAutomatically: true)
     let isConnected = try call.connect()
     #expect(isConnected)
     let negotiator = Negotiator(call.run)
@@ -179,6 +218,10 @@ struct RestartTests {
       longestGap(call, from: change) <= .seconds(3), "\(longestGap(call, from: change).inMilliseconds) ms")
     #expect(call.run.isConnected)
     #expect(roamer.core.selectedRoute?.socket == new)
+    for peer in [call.viewer, call.master] {
+      let transport = peer.core.statistics(at: call.run.now).transport
+      #expect(transport.selectedCandidatePairChanges >= 2)
+    }
     let other = negotiator.other(than: roamer)
     #expect(other.core.selectedRoute?.remote == new.address)
     #expect(negotiator.errors.isEmpty)
@@ -188,7 +231,7 @@ struct RestartTests {
     "The path dies without a word and a new one comes up: the next restart brings media back",
     arguments: Side.allCases)
   func restartsOverDeadPath(side: Side) throws {
-    let (call, spare) = try makeRoamingCall(seed: 405)
+    let (call, spare) = try makeRoamingCall(seed: 405, restartsAutomatically: false)
     let isConnected = try call.connect()
     #expect(isConnected)
     let negotiator = Negotiator(call.run)
@@ -225,6 +268,7 @@ struct RestartTests {
     #expect(isConnected)
     let wire = Wiretap(call.run)
     let negotiator = Negotiator(call.run)
+    let start = call.run.now
     call.sendMedia(pictures: 25 * 60)
     negotiator.run(atMost: .seconds(2))
     call.run.network.isOpen = { _, _ in false }
@@ -247,6 +291,12 @@ struct RestartTests {
     let pictures = call.viewer.frames.filter { $0.transceiver == call.viewerVideo && $0.arrival > back }
     #expect(pictures.first?.frame.isKeyFrame == true)
     #expect(pictures.count > 25)
+    // Sound that waited for a path is not played late.
+    let sound = try #require(
+      call.viewer.frames.first { $0.transceiver == call.viewerAudio && $0.arrival > back }
+    ).frame.bytes
+    let number = Int64(sound[1]) | Int64(sound[2]) << 8
+    #expect(start + .milliseconds(20 * number) >= back)
     let (all, _) = wire.nonces(from: .simulated(host: 2))
     #expect(Set(all).count == all.count)
   }

@@ -65,7 +65,7 @@ struct RobustnessTests {
     let peer = chaos.pick(2) == 0 ? call.viewer : call.master
     let now = call.run.now
     let id = TransceiverID(rawValue: chaos.pick(5) - 1)
-    switch chaos.pick(16) {
+    switch chaos.pick(21) {
     case 0, 1: if let offer = try? peer.core.createOffer(at: now) { chaos.descriptions.append(offer) }
     case 2, 3: if let answer = try? peer.core.createAnswer(at: now) { chaos.descriptions.append(answer) }
     case 4:
@@ -99,7 +99,34 @@ struct RobustnessTests {
       let port = UInt16(6000 + chaos.pick(3))
       peer.core.addLocalSocket(
         LocalSocket(id: UInt32(port), address: .simulated(host: 3, port: port)), at: now)
+    case 15: peer.core.restartICE(at: now)
+    case 16:
+      if let offer = try? peer.core.createOffer(iceRestart: true, at: now) {
+        chaos.descriptions.append(offer)
+      }
+    case 17: try? peer.core.setLocalDescription(.rollback, at: now)
+    case 18: try? peer.core.setRemoteDescription(.rollback, at: now)
+    case 19: actOnSockets(peer, chaos, at: now)
     default: if chaos.pick(8) == 0 { peer.core.close(at: now) }
+    }
+  }
+
+  private func actOnSockets(_ peer: SimulatedPeer, _ chaos: Chaos, at now: Instant) {
+    let port = UInt16(7000 + chaos.pick(3))
+    let address = TransportAddress.simulated(host: 4, port: port)
+    let relay = LocalSocket(id: 0x8000_0000 + UInt32(port), address: address)
+    switch chaos.pick(6) {
+    case 0: peer.core.addRelay(relay, mapped: address, over: .udp, at: now)
+    case 1: peer.core.removeLocalSocket(id: relay.id, at: now)
+    case 2: peer.core.removeLocalSocket(id: 0, at: now)
+    case 3:
+      guard let base = peer.sockets.first else { return }
+      peer.core.addServerReflexiveAddress(address, base: base, at: now)
+    case 4: peer.core.resolved(name: "x.local", to: [address.ip], at: now)
+    default:
+      let connection = LocalSocket(id: 0x4000_0000 + UInt32(port), address: address)
+      peer.core.addTCPConnection(connection, to: .simulated(host: 2, port: port), at: now)
+      peer.core.tcpConnectionFailed(to: .simulated(host: 2, port: port), at: now)
     }
   }
 

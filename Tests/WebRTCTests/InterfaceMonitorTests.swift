@@ -57,6 +57,46 @@ struct InterfaceMonitorTests {
     await connection.close()
     await loop.shutdown()
   }
+
+  /// Addresses that are not loopback ones but live on the loopback interface: the host loses the one that carries
+  /// the call, gets it back, and loses the other.
+  @Test("media goes on when the address that carries it goes, and over one that came during the call")
+  func mediaSurvives() async throws {
+    let first = LoopbackAddress("198.51.100.77")
+    let second = LoopbackAddress("198.51.100.78")
+    let far = LoopbackAddress("198.51.100.79")
+    for address in [first, second, far] { address.add() }
+    defer { for address in [first, second, far] { address.remove() } }
+    let loop = try await NetworkLoop(
+      configuration: .init(addresses: [try first.ip, try second.ip]))
+    let farLoop = try await NetworkLoop(configuration: .init(addresses: [try far.ip]))
+    let viewer = Viewer(
+      sender: try await Side(on: loop, direction: .sendonly),
+      receiver: try await Side(on: farLoop, direction: .recvonly))
+    try await viewer.connect()
+    func watch(_ number: Int) async {
+      for await state in viewer.sender.connection.connectionStates where state == .connected { break }
+      viewer.sender.video.send(TestMedia.picture(number: number, isKeyFrame: true).packetized)
+      for await _ in viewer.receiver.video.frames.prefix(1) {}
+    }
+    func wait(until isThere: Bool, _ ip: IPAddress) async {
+      while loop.localAddresses.contains(where: { $0.ip == ip }) != isThere { await Task.yield() }
+      // The turn that changed the addresses is over when this has been answered.
+      _ = await loop.statistics()
+    }
+    await watch(0)
+    first.remove()
+    await wait(until: false, try first.ip)
+    await watch(1)
+    first.add()
+    await wait(until: true, try first.ip)
+    second.remove()
+    await wait(until: false, try second.ip)
+    await watch(2)
+    #expect(viewer.sender.connection.connectionState == .connected)
+    await loop.shutdown()
+    await farLoop.shutdown()
+  }
 }
 
 /// An address of the loopback interface that a test adds and removes.
@@ -64,6 +104,10 @@ private struct LoopbackAddress {
   let text: String
 
   init(_ text: String) { self.text = text }
+
+  var ip: IPAddress {
+    get throws { try #require(IPAddress(text)) }
+  }
 
   /// Whether this process may add addresses; found out by doing so.
   static let canBeChanged: Bool = {

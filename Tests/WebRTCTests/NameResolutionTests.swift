@@ -19,17 +19,20 @@ import Testing
 /// the test answers as a browser does.
 @Suite(
   "Names are resolved over real multicast", .timeLimit(.minutes(1)),
-  .enabled(if: Multicast.works, "this machine's loopback interface has no multicast"))
+  .enabled(
+    if: Multicast.links.contains(Multicast.loopback), "this machine's loopback interface has no multicast"))
 struct NameResolutionTests {
-  @Test("a name is asked for and answered; the sockets are opened for it and stay for the next")
-  func resolves() async throws {
-    let stage = ResolutionStage()
-    let responder = try await Responder(names: ["there.local": [IPAddress(ipv4: 0x7f00_0021)]])
+  @Test(
+    "a name is asked for and answered; the sockets are opened for it and stay for the next",
+    arguments: Multicast.links)
+  func resolves(link: MDNSLink) async throws {
+    let stage = ResolutionStage(links: [link])
+    let responder = try await Responder(names: ["there.local": [link.address]], on: link)
     let hadSockets = await stage.run { names, _ in names.hasSockets }
     #expect(!hadSockets)
     await stage.resolve("There.local", for: 3)
     let answer = await stage.nextAnswer()
-    #expect(answer == .init(name: "There.local", owner: 3, addresses: [IPAddress(ipv4: 0x7f00_0021)]))
+    #expect(answer == .init(name: "There.local", owner: 3, addresses: [link.address]))
     let hasSockets = await stage.run { names, _ in names.hasSockets }
     #expect(hasSockets)
     await stage.run { names, _ in names.linksChanged() }
@@ -59,6 +62,27 @@ struct NameResolutionTests {
     await stage.shutdown()
   }
 
+  @Test("a peer whose only candidate is a name is connected, and need not know ours")
+  func connects() async throws {
+    let responder = try await Responder(names: ["viewer-1.local": [IPAddress(ipv4: 0x7f00_0001)]])
+    let bench = try await Bench()
+    let viewer = try await bench.makeViewer()
+    var offer = try await viewer.receiver.connection.setLocalDescription()
+    let candidate = try #require(
+      offer.sdp.split(whereSeparator: \.isNewline).first { $0.contains(" typ host") })
+    offer = offer.withoutCandidates
+    try await viewer.sender.connection.setRemoteDescription(offer)
+    let answer = try await viewer.sender.connection.setLocalDescription()
+    try await viewer.receiver.connection.setRemoteDescription(answer.withoutCandidates)
+    let named = candidate.dropFirst(2).split(separator: " ").map { $0 == "127.0.0.1" ? "viewer-1.local" : $0 }
+    try await viewer.sender.connection.addICECandidate(
+      ICECandidateInit(candidate: named.joined(separator: " "), sdpMid: "0"))
+    try await viewer.sender.connection.waitFor(.connected)
+    try await viewer.receiver.connection.waitFor(.connected)
+    await bench.shutdown()
+    await responder.close()
+  }
+
   @Test("the links are those of the addresses in use, each family once")
   func links() throws {
     func interface(_ name: String, _ text: String) throws -> NetworkInterface {
@@ -82,15 +106,19 @@ struct NameResolutionTests {
 enum Multicast {
   static let loopback = MDNSLink(interfaceName: "lo", address: IPAddress(ipv4: 0x7f00_0001))
 
-  /// Whether a datagram to the group comes back on the loopback interface; found out by sending one.
-  static let works: Bool = {
-    guard let descriptor = try? MulticastDescriptor.open(loopback) else { return false }
+  /// The families in which the loopback interface has multicast.
+  static let links = [loopback, MDNSLink(interfaceName: "lo", address: IPAddress(ipv6High: 0, low: 1))]
+    .filter(works)
+
+  /// Whether a datagram to the group comes back; found out by sending one.
+  private static func works(_ link: MDNSLink) -> Bool {
+    guard let descriptor = try? MulticastDescriptor.open(link) else { return false }
     defer { close(descriptor) }
-    let sent = MDNSResolver.group(.ipv4).withSocketAddress { sendto(descriptor, [0], 1, 0, $0, $1) }
+    let sent = MDNSResolver.group(link.family).withSocketAddress { sendto(descriptor, [0], 1, 0, $0, $1) }
     guard sent == 1 else { return false }
     var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     return poll(&waiting, 1, 1000) == 1
-  }()
+  }
 }
 
 /// ``NameResolution`` on an event loop.
@@ -151,7 +179,7 @@ final class Responder: Sendable {
 
   private let state: LoopConfined<State>
 
-  init(names: [String: [IPAddress]]) async throws {
+  init(names: [String: [IPAddress]], on link: MDNSLink = Multicast.loopback) async throws {
     let eventLoop = MultiThreadedEventLoopGroup.singleton.any()
     let byName = Dictionary(
       uniqueKeysWithValues: names.compactMap { name, addresses in DNSName(name).map { ($0, addresses) } })
@@ -159,7 +187,7 @@ final class Responder: Sendable {
     self.state = state
     try await eventLoop.flatSubmit {
       do {
-        return try MDNSSocket.open(Multicast.loopback, on: eventLoop) { datagram, _ in
+        return try MDNSSocket.open(link, on: eventLoop) { datagram, _ in
           state.value.received(datagram)
         }
         .map { state.value.socket = $0 }.nonisolated()

@@ -98,6 +98,39 @@ struct PeerConnectionTests {
     await bench.shutdown()
   }
 
+  @Test("a restart of ICE, once taken back and then done, changes the credentials and costs no frame")
+  func restartsICE() async throws {
+    let bench = try await Bench()
+    let viewer = try await bench.makeViewer()
+    try await viewer.connect()
+    let (sender, receiver) = (viewer.sender.connection, viewer.receiver.connection)
+    let before = try await sender.statistics().transport.iceLocalUsernameFragment
+    let standing = sender.localDescription
+    try await sender.restartICE()
+    let withdrawn = try await sender.setLocalDescription()
+    #expect(sender.localDescription == withdrawn)
+    try await sender.setLocalDescription(.rollback)
+    #expect(sender.localDescription == standing)
+    #expect(sender.signalingState == .stable)
+    let pictures = (0..<20).map { TestMedia.picture(number: $0, isKeyFrame: $0 == 0) }
+    for picture in pictures[..<10] { viewer.sender.video.send(picture.packetized) }
+    let offer = try await sender.createOffer(iceRestart: true)
+    try await sender.setLocalDescription(offer)
+    try await receiver.setRemoteDescription(offer)
+    let answer = try await receiver.setLocalDescription()
+    try await sender.setRemoteDescription(answer)
+    for picture in pictures[10...] { viewer.sender.video.send(picture.packetized) }
+    var received: [[UInt8]] = []
+    for await frame in viewer.receiver.video.frames.prefix(20) { received.append(frame.bytes) }
+    #expect(received == pictures.map(\.accessUnit))
+    let after = try await sender.statistics().transport.iceLocalUsernameFragment
+    #expect(after != before)
+    #expect(!withdrawn.sdp.contains(after))
+    #expect(sender.connectionState == .connected)
+    #expect(receiver.connectionState == .connected)
+    await bench.shutdown()
+  }
+
   @Test("T45 a peer whose candidates cannot be sent to does no harm to the others on the same socket")
   func hostileCandidates() async throws {
     let bench = try await Bench()

@@ -19,11 +19,15 @@ struct RelayTests {
     let bench = try await RelayBench(servers: [server.iceServer([transport])])
     let viewer = try await bench.makeViewer()
     try await viewer.connect()
-    let pictures = (0..<30).map { TestMedia.picture(number: $0, isKeyFrame: $0 % 10 == 0) }
-    for picture in pictures { viewer.sender.video.send(picture.packetized) }
-    var received: [[UInt8]] = []
-    for await frame in viewer.receiver.video.frames.prefix(pictures.count) { received.append(frame.bytes) }
-    #expect(received == pictures.map(\.accessUnit))
+    // Eight at a time: what the kernel's default buffer of the server's sockets takes.
+    for first in stride(from: 0, to: 32, by: 8) {
+      let pictures = (first..<first + 8).map { TestMedia.picture(number: $0, isKeyFrame: $0 % 8 == 0) }
+      for picture in pictures { viewer.sender.video.send(picture.packetized) }
+      var received: [[UInt8]] = []
+      for await frame in viewer.receiver.video.frames.prefix(8) { received.append(frame.bytes) }
+      #expect(received == pictures.map(\.accessUnit))
+    }
+    #expect(await bench.loop.statistics().drops[.sendQueueFull] == 0)
     let names = try viewer.candidates.withLock { candidates in
       try candidates.map { try #require($0.candidate.split(separator: " ").dropFirst(7).first) }
     }
@@ -81,13 +85,26 @@ struct RelayTests {
       state.gathered(.serverReflexive(base: socket.local, mapped: mapped), at: now)
     }
     let viewer = try await bench.makeViewer()
+    // The receiver has sockets of its own; where those are seen is its own affair too.
+    await bench.receiverLoop.run { state, now in
+      for socket in state.peers.compactMap({ $0?.ownSockets.first }) {
+        state.gathered(.serverReflexive(base: socket.local, mapped: mapped), at: now)
+      }
+    }
     let offer = try await viewer.receiver.connection.setLocalDescription()
+    #expect(offer.sdp.contains("192.0.2.7 5000 typ srflx"))
+    let other = try await Side(on: bench.receiverLoop, direction: .recvonly)
+    let otherOffer = try await other.connection.setLocalDescription()
+    #expect(!otherOffer.sdp.contains("typ srflx"))
     try await viewer.sender.connection.setRemoteDescription(offer)
     let answer = try await viewer.sender.connection.setLocalDescription()
     #expect(answer.sdp.contains("192.0.2.7 5000 typ srflx"))
     try await viewer.receiver.connection.setRemoteDescription(answer)
     try await viewer.sender.connection.waitFor(.connected)
+    while viewer.sender.connection.iceGatheringState != .complete { await Task.yield() }
     #expect(await server.framesReceived(.udp) >= 1)
+    // The server's answers went to the gatherer and not to the connections.
+    #expect(await bench.loop.statistics().drops[.unknownTransaction] == 0)
     await bench.shutdown()
     await server.kill()
   }
@@ -98,7 +115,7 @@ struct RelayTests {
     let bench = try await RelayBench(servers: [server.stunServer()])
     let viewer = try await bench.makeViewer()
     let offer = try await viewer.receiver.connection.setLocalDescription()
-    for await candidate in viewer.receiver.connection.candidates { #expect(candidate == nil) }
+    for await candidate in viewer.receiver.connection.candidates.prefix(1) { #expect(candidate == nil) }
     #expect(!offer.sdp.contains("a=candidate"))
     #expect(await server.framesReceived(.udp) == 0)
     await bench.shutdown()
@@ -142,7 +159,7 @@ struct RelayTests {
     let bench = try await RelayBench(servers: [server.iceServer([.tls, .dtls])])
     let viewer = try await bench.makeViewer()
     _ = try await viewer.sender.connection.setLocalDescription()
-    for await candidate in viewer.sender.connection.candidates { #expect(candidate == nil); break }
+    for await candidate in viewer.sender.connection.candidates.prefix(1) { #expect(candidate == nil) }
     #expect(await server.framesReceived(.tls) == 0)
     #expect(await server.framesReceived(.dtls) == 0)
     await bench.shutdown()

@@ -70,6 +70,22 @@ struct SocketTableTests {
     #expect(lookup([0x80], on: route(1), in: table) == .peer(1, mayProveRoute: false))
   }
 
+  @Test("a socket that is gone takes its addresses along, and only those")
+  func socketRemoval() {
+    var table = makeTable()
+    table.attach(route(1), to: 0)
+    table.attach(route(2), to: 1)
+    table.attach(route(1, socketID: 1), to: 0)
+    table.removeRoutes(ofSocket: 0)
+    #expect(table.routeCount == 1)
+    #expect(lookup([0x80], on: route(1), in: table) == .dropped(.unknownAddress))
+    #expect(lookup([0x80], on: route(1, socketID: 1), in: table) == .peer(0, mayProveRoute: false))
+    // The number is given to another socket, and the same address belongs to whoever proves it there.
+    table.attach(route(1), to: 1)
+    table.remove(peer: 0)
+    #expect(lookup([0x80], on: route(1), in: table) == .peer(1, mayProveRoute: false))
+  }
+
   @Test("a peer that is removed leaves nothing behind")
   func removal() {
     var table = makeTable()

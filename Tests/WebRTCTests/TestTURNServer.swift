@@ -138,6 +138,7 @@ final class TURNServerState {
       return eventLoop.makeFailedFuture(ChannelError.unknownLocalAddress).assumeIsolated()
     }
     return DatagramBootstrap(group: eventLoop)
+      .channelOption(.socketOption(.so_rcvbuf), value: 1 << 20)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           try channel.pipeline.syncOperations.addHandler(handler.value)

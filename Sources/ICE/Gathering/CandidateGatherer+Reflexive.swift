@@ -18,9 +18,12 @@ extension CandidateGatherer {
     settle(at: now)
   }
 
-  /// Forgets a shared socket.
+  /// Forgets a shared socket. If it was the last one of its address, relays on connections from there are verified:
+  /// the address may be gone.
   public mutating func removeSocket(id: UInt32, at now: Instant) {
-    sockets.removeAll { $0.socket.id == id }
+    guard let index = sockets.firstIndex(where: { $0.socket.id == id }) else { return }
+    let ip = sockets.remove(at: index).socket.address.ip
+    if !sockets.contains(where: { $0.socket.address.ip == ip }) { verifyRelays(from: ip, at: now) }
     settle(at: now)
   }
 

@@ -36,7 +36,6 @@ extension CandidateGatherer {
     let released = slots.filter { $0.owner == owner }
     slots.removeAll { $0.owner == owner }
     for slot in released { abandon(slot, at: now) }
-    beginQueued(at: now)
     settle(at: now)
   }
 
@@ -45,14 +44,26 @@ extension CandidateGatherer {
   /// ``Configuration/verificationTimeout``, costs the relay, and another is allocated.
   public mutating func verifyRelays(of owner: Int, at now: Instant) {
     for slot in slots where slot.owner == owner {
-      guard case .standing(let id, _) = slot.phase, let link = links[id], link.verifyUntil == nil else {
-        continue
-      }
-      link.verifyUntil = now + configuration.verificationTimeout
-      link.client.verify(at: now)
-      queue(link)
+      if case .standing(let id, _) = slot.phase, let link = links[id] { verify(link, at: now) }
     }
     settle(at: now)
+  }
+
+  /// Has the relays on connections from an address verified that the host seems to have no more.
+  mutating func verifyRelays(from ip: IPAddress, at now: Instant) {
+    for slot in slots {
+      guard case .standing(let id, _) = slot.phase, let link = links[id], link.localAddress?.ip == ip else {
+        continue
+      }
+      verify(link, at: now)
+    }
+  }
+
+  private mutating func verify(_ link: RelayLink, at now: Instant) {
+    guard link.verifyUntil == nil else { return }
+    link.verifyUntil = now + configuration.verificationTimeout
+    link.client.verify(at: now)
+    queue(link)
   }
 
   // MARK: Slots
@@ -143,8 +154,22 @@ extension CandidateGatherer {
     }
     for index in slots.indices { slots[index].failureCount = 0 }
     for slot in slots {
-      if case .waiting = slot.phase { beginRound(slot.id, at: now) }
+      switch slot.phase {
+      case .waiting: beginRound(slot.id, at: now)
+      case .racing: addNewServers(to: slot.id, at: now)
+      case .queued, .standing: break
+      }
     }
+  }
+
+  /// Lets servers that were not there when a round began take part in it.
+  private mutating func addNewServers(to id: Int, at now: Instant) {
+    guard let index = slotIndex(id), case .racing(var race) = slots[index].phase else { return }
+    for server in relayServers where !race.ways.contains(where: { $0.server.url == server.url }) {
+      addWays(of: server, to: &race, from: now)
+    }
+    slots[index].phase = .racing(race)
+    advance(id, at: now)
   }
 
   /// The way that worked before, under present credentials.
@@ -158,11 +183,11 @@ extension CandidateGatherer {
   /// Begins a round: with the way that is known to work and all others a little later, or with all at once. While
   /// no way is known only one slot looks for one; the others wait for what it finds.
   mutating func beginRound(_ id: Int, at now: Instant) {
-    guard let index = slotIndex(id) else { return }
+    guard let index = slotIndex(id), slots[index].isIdle else { return }
     let servers = relayServers
     guard !servers.isEmpty else {
       slots[index].phase = .waiting(until: nil)
-      slots[index].hasSettled = true
+      slots[index].hasSettled = self.servers != nil
       return
     }
     let proven = provenWay(at: now)
@@ -196,6 +221,9 @@ extension CandidateGatherer {
       race.add(
         RelayWay(server: server, address: TransportAddress(ip: ip, port: server.url.port)), startAt: startAt)
       startAt += configuration.addressStagger
+    }
+    if startAt == start {
+      race.note(server, .timedOut, reason: "the name has no address that this host can reach")
     }
   }
 
@@ -250,14 +278,14 @@ extension CandidateGatherer {
     failedURLs.remove(link.way.server.url)
     if let owner = slots[index].owner { handOut(best.id, to: owner) }
     for loser in race.running { discard(loser.id, at: now) }
-    beginQueued(at: now)
   }
 
   /// Ends a round that gave nothing.
   private mutating func lose(_ index: Int, _ race: RelayRace, at now: Instant) {
     let failures = race.failures
     let isSpare = slots[index].owner == nil
-    provenWay = nil
+    // A server that answered has shown that the way works, whatever it said.
+    if !failures.allSatisfy({ $0.failure.isExpected(ofSpare: true) }) { provenWay = nil }
     for failed in failures where !failed.failure.isExpected(ofSpare: isSpare) {
       report(failed.server.url, reason: failed.reason)
     }
@@ -273,7 +301,6 @@ extension CandidateGatherer {
       let wait = pause(after: failures.map(\.failure), failureCount: slots[index].failureCount)
       slots[index].phase = .waiting(until: wait.map { now + $0 })
     }
-    beginQueued(at: now)
   }
 
   /// How long to wait after a round that failed; `nil` where another would fail like it.
@@ -287,7 +314,7 @@ extension CandidateGatherer {
 
   /// Lets slots go on that waited for another's round. If the first of them begins a first round itself, the others
   /// wait for that.
-  private mutating func beginQueued(at now: Instant) {
+  mutating func beginQueued(at now: Instant) {
     for slot in slots {
       guard case .queued = slot.phase else { continue }
       guard provenWay(at: now) != nil || !slots.contains(where: \.isRacing) else { return }

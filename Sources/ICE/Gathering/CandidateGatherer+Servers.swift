@@ -63,8 +63,10 @@ extension CandidateGatherer {
 
   /// Answers ``Action/resolve(host:)``: the name's addresses in the resolver's order; none if it could not.
   public mutating func resolved(host: String, to addresses: [IPAddress], at now: Instant) {
+    let isNews = !names.hasAddresses(host)
     guard names.resolved(host, to: addresses, random: &random, at: now) else { return }
     nameSettled(host, at: now)
+    if isNews, names.hasAddresses(host) { beginAgain(isOtherNetwork: false, at: now) }
     settle(at: now)
   }
 

@@ -234,6 +234,7 @@ public struct CandidateGatherer: ~Copyable {
   mutating func settle(at now: Instant) {
     beginProbes(at: now)
     balanceSpares(at: now)
+    beginQueued(at: now)
     tellCompletion(at: now)
     rearm()
   }
@@ -277,8 +278,12 @@ public struct CandidateGatherer: ~Copyable {
 
   /// A number for a connection, and the id for its relay: each is given to one connection at a time.
   mutating func takeLinkNumber() -> (id: ServerConnectionID, socketID: UInt32) {
-    repeat { nextLinkNumber += 1 } while relays[Self.socketID(of: nextLinkNumber)] != nil
-    return (ServerConnectionID(rawValue: nextLinkNumber), Self.socketID(of: nextLinkNumber))
+    var socketID: UInt32
+    repeat {
+      nextLinkNumber += 1
+      socketID = Self.socketID(of: nextLinkNumber)
+    } while links.values.contains { $0.socketID == socketID }
+    return (ServerConnectionID(rawValue: nextLinkNumber), socketID)
   }
 
   private static func socketID(of number: UInt64) -> UInt32 {

@@ -35,6 +35,9 @@ struct NameTable: Sendable {
     return entry.addresses
   }
 
+  /// Whether a name has stood for something.
+  func hasAddresses(_ host: String) -> Bool { entries.contains { $0.host == host && !$0.addresses.isEmpty } }
+
   /// Whether the shell was asked for a name and has not answered.
   func isAsking(_ host: String) -> Bool {
     guard case .asking? = entries.first(where: { $0.host == host })?.phase else { return false }

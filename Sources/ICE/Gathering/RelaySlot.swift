@@ -36,6 +36,14 @@ struct RelaySlot: Sendable {
     if case .racing = phase { true } else { false }
   }
 
+  /// Whether a round may begin.
+  var isIdle: Bool {
+    switch phase {
+    case .waiting, .queued: true
+    case .racing, .standing: false
+    }
+  }
+
   var isStanding: Bool {
     if case .standing = phase { true } else { false }
   }

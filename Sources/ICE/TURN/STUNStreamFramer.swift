@@ -22,11 +22,14 @@ public struct STUNStreamFramer: ~Copyable {
     guard bufferedByteCount + bytes.byteCount <= TURNLimits.streamByteCountMax else {
       throw .invalid("stream backlog")
     }
-    if readOffset > 0 {
+    if bufferedByteCount == 0 {
+      // The usual case: reads end where frames end, and the memory is used again.
+      buffer.removeAll(keepingCapacity: true)
+    } else {
       buffer.removeFirst(readOffset)
-      readOffset = 0
     }
-    buffer += [UInt8](copying: bytes)
+    readOffset = 0
+    unsafe bytes.withUnsafeBytes { unsafe buffer.append(contentsOf: $0) }
   }
 
   /// Lends the next whole frame without the padding of ChannelData, or gives `nil` until more bytes came.

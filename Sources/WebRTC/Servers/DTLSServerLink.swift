@@ -51,7 +51,7 @@ final class DTLSServerLink: ServerLink {
       let end = min(start + segmentByteCount, bytes.byteCount)
       do throws(DTLSError) {
         try client?.send(bytes.extracting(start..<end), at: now)
-      } catch { delegate?.link(connection.id, dropped: .refusedDestination) }
+      } catch { delegate?.link(connection.id, dropped: .datagramTooLong) }
       start = end
     }
     transmit(at: now)

@@ -30,6 +30,8 @@ final class GathererDriver {
   struct Configuration: Sendable {
     /// Relays that are kept ready for viewers to come.
     var relaySpareCount = 1
+    /// The address families of relays.
+    var relayFamilies: [IPAddress.Family] = [.ipv4]
     var trustRoots = TrustRoots.system
     var proxy = ProxyConfiguration.none
     var sendsOffloaded = true
@@ -60,6 +62,7 @@ final class GathererDriver {
   init(configuration: Configuration, eventLoop: any EventLoop, delegate: any GathererDriverDelegate) {
     var gathering = CandidateGatherer.Configuration()
     gathering.relaySpareCount = min(max(configuration.relaySpareCount, 0), RelayLimits.relaySpareCountMax)
+    gathering.relayFamilies = configuration.relayFamilies
     gatherer = CandidateGatherer(configuration: gathering, random: .system)
     self.configuration = configuration
     self.eventLoop = eventLoop
@@ -88,6 +91,9 @@ final class GathererDriver {
 
   /// Gives a connection's relays back.
   func releaseRelays(of owner: Int, at now: Instant) { gatherer.releaseRelays(of: owner, at: now) }
+
+  /// Has the servers asked whether a connection's relays still stand: its peer is not heard any more.
+  func verifyRelays(of owner: Int, at now: Instant) { gatherer.verifyRelays(of: owner, at: now) }
 
   /// The first four bytes of the transaction ids of what leaves the host's sockets: no connection may have it.
   var transactionPrefix: UInt32 { gatherer.transactionPrefix }

@@ -8,17 +8,21 @@ import NIOSSL
 import NIOTLS
 import SansIO
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
 /// A TCP connection to a TURN server, directly or through an HTTP proxy, with or without TLS in it.
 ///
 /// Bytes that arrive are cut into frames. What is to be sent while the connection cannot take it is dropped if
-/// it is media, as a router would do: a queue that grows would only make it late.
+/// it is media, as on ``TCPConnections`` to peers.
 final class StreamServerLink: ServerLink {
   /// How long the connection may take.
   static let connectTime = TimeAmount.seconds(10)
   /// How long proxy and TLS may take after that.
   static let handshakeTime = TimeAmount.seconds(10)
-  /// Bytes that may wait in the channel: a key frame of a fast stream.
-  static let writeQueueByteCount = 512 << 10
 
   private let connection: ServerConnection
   private let environment: ServerLinkEnvironment
@@ -57,10 +61,13 @@ final class StreamServerLink: ServerLink {
     guard proxy != nil || !connection.server.ip.isUnspecified else {
       return fail(because: "the server's address is not known")
     }
-    let high = Self.writeQueueByteCount
+    let high = TCPConnections.writeQueueByteCount
     let bootstrap = ClientBootstrap(group: environment.eventLoop)
       .connectTimeout(Self.connectTime)
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .channelOption(
+        .tcpOption(.init(rawValue: TCP_NOTSENT_LOWAT)), value: TCPConnections.kernelUnsentByteCountMax
+      )
       .channelOption(.writeBufferWaterMark, value: .init(low: high / 2, high: high))
     let connecting =
       if let proxy {

@@ -15,7 +15,6 @@ struct Descriptions {
   var pendingRemote: SessionDescription?
   var currentLocal: SessionDescription?
   var currentRemote: SessionDescription?
-  var session: NegotiatedSession?
 }
 
 extension PeerConnectionCore {
@@ -105,7 +104,7 @@ extension PeerConnectionCore {
         offer.transportAttributes(ofMedia: $0).iceUsernameFragment == prepared
       }
     descriptions.pendingLocal = offer
-    announcedCandidates += descriptions.createdCandidates
+    noteCandidatesInDescription()
     change(to: .haveLocalOffer)
     announceLocalCandidates()
   }
@@ -176,12 +175,11 @@ extension PeerConnectionCore {
         transceivers: transceivers.map(\.description), establishedRole: transport?.localRole)
     }
     let change = try transportChange(by: session, local: local, remote: remote)
-    if !localIsOffer { announcedCandidates += descriptions.createdCandidates }
+    if !localIsOffer { noteCandidatesInDescription() }
     descriptions.currentLocal = local
     descriptions.currentRemote = remote
     descriptions.pendingLocal = nil
     descriptions.pendingRemote = nil
-    descriptions.session = session
     for media in session.media {
       guard let index = media.transceiverIndex, transceivers.indices.contains(index) else { continue }
       transceivers[index].mid = media.mid

@@ -116,6 +116,11 @@ extension PeerConnectionCore {
     }
   }
 
+  /// The candidates of our description that is being set need no event.
+  mutating func noteCandidatesInDescription() {
+    announcedCandidates += descriptions.createdCandidates.filter { !announcedCandidates.contains($0) }
+  }
+
   /// The m-line that candidates are for: the transport's, before there is one the first that we offer.
   private var announcedSection: (mid: String, mLineIndex: Int)? {
     if let transport { return (transport.mid, transport.mLineIndex) }

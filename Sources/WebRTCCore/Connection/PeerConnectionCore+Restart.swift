@@ -10,7 +10,8 @@ extension PeerConnectionCore {
   /// Has the next offer restart ICE: new credentials, all paths looked for anew (W3C WebRTC §4.4.2, restartIce).
   ///
   /// ``Event/negotiationNeeded`` follows, at once or at the end of the exchange that is under way. Media goes on over
-  /// the old path, as far as it works, until there is a better one. Before anything was negotiated it does nothing.
+  /// the old path, as far as it works, until there is a better one. Before anything was negotiated it does nothing; a
+  /// restart that is under way already does for it.
   public mutating func restartICE(at now: Instant) {
     guard !isClosed, transport != nil else { return }
     restart.isWanted = true
@@ -76,13 +77,13 @@ extension PeerConnectionCore {
   mutating func follow(
     _ change: TransportChange, in session: NegotiatedSession, localIsOffer: Bool, at now: Instant
   ) {
-    // RFC 8445 §6.1.1: whoever offered controls, and always we where the peer is lite.
-    let role = session.remoteIsICELite || localIsOffer ? ICERole.controlling : .controlled
+    // RFC 8445 §6.1.1: whoever offered first controls, through all restarts, and always we where the peer is lite.
+    if session.remoteIsICELite { ice.setRole(.controlling) }
     switch change {
     case .none: return
     case .begins(let begun):
       transport = begun
-      ice.setRole(role)
+      if !session.remoteIsICELite { ice.setRole(localIsOffer ? .controlling : .controlled) }
       // First, so that their checks begin in the order of their priorities.
       for candidate in session.remoteCandidates { ice.addRemoteCandidate(candidate, at: now) }
       ice.setRemoteCredentials(begun.remote.credentials, at: now)
@@ -97,7 +98,6 @@ extension PeerConnectionCore {
       transport?.takeGeneration(remote)
       credentials = restart.prepared ?? ice.localCredentials
       restart = ICERestart()
-      ice.setRole(role)
       ice.restart(remote: remote.credentials, at: now)
       forgetAnnouncements()
       for candidate in session.remoteCandidates { ice.addRemoteCandidate(candidate, at: now) }

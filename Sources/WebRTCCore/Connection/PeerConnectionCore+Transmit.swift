@@ -22,10 +22,10 @@ extension PeerConnectionCore {
 
   private mutating func pollLayers(into out: inout OutputRawSpan, at now: Instant) -> Transmit? {
     guard !isClosed else { return pollClosing(into: &out, at: now) }
-    let iceState = ice.connectionState
     let check = ice.pollTransmit(into: &out, at: now)
-    // A check that is given up only now may end the session: whoever waits has to hear of it.
-    if ice.connectionState != iceState { advance(at: now) }
+    // A check that is given up only now may end the session, and a connection over TCP be wanted in its place:
+    // whoever waits has to hear of it.
+    if takeICEEvents(at: now) { advance(at: now) }
     if let check { return check }
     // Nothing but checks leaves without consent (RFC 7675 §5.1).
     guard let route = ice.sendRoute else { return nil }

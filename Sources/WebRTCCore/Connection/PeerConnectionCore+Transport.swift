@@ -50,7 +50,20 @@ extension PeerConnectionCore {
 
   /// Lets each layer follow from the one below: ICE's events, DTLS over a path that stands, keys for SRTP.
   mutating func advance(at now: Instant) {
+    _ = takeICEEvents(at: now)
+    notePath(at: now)
+    if let roundTripTime = ice.roundTripTime { media.roundTripTime = roundTripTime }
+    startDTLSIfReady(at: now)
+    deliverHeldDTLS(at: now)
+    takeDTLSEvents(at: now)
+    updateConnectionState()
+  }
+
+  /// Passes on what ICE has to say; returns whether that was anything.
+  mutating func takeICEEvents(at now: Instant) -> Bool {
+    var hasAny = false
     while let event = ice.pollEvent() {
+      hasAny = true
       switch event {
       case .connectionStateChanged(let state): emit(.iceConnectionStateChanged(state))
       case .selectedRouteChanged: selectedCandidatePairChanges += 1
@@ -59,12 +72,7 @@ extension PeerConnectionCore {
       case .restartAdvised: if configuration.restartsICEAutomatically { restartICE(at: now) }
       }
     }
-    notePath(at: now)
-    if let roundTripTime = ice.roundTripTime { media.roundTripTime = roundTripTime }
-    startDTLSIfReady(at: now)
-    deliverHeldDTLS(at: now)
-    takeDTLSEvents(at: now)
-    updateConnectionState()
+    return hasAny
   }
 
   // MARK: DTLS
