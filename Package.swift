@@ -172,7 +172,7 @@ let package = Package(
     .testTarget(
       name: "KVSApplicationsTests",
       dependencies: [
-        "KVSApplications", "KinesisVideo", "LocalKinesisVideo", "WebRTC", "SansIO", log,
+        "KVSApplications", "KinesisVideo", "LocalKinesisVideo", "WebRTC", "ICE", "SansIO", log,
         .product(name: "Configuration", package: "swift-configuration"),
       ],
       swiftSettings: common),

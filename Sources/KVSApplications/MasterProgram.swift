@@ -67,8 +67,10 @@ public struct MasterProgram: Program {
     signaling.endpointURL = try settings.value(.endpointURL, flag: flags.endpointURL, Self.endpoint)
     signaling.createChannelIfMissing = try settings.isOn(.createChannel, flag: flags.createChannel)
     signaling.certificateAuthorityFile = settings.text(.caFile, flag: flags.network.caFile)
-    let network = try NetworkLoop.Configuration(
+    signaling.proxy = try ProxySettings.current()
+    var network = try NetworkLoop.Configuration(
       flags.network, settings, includesLoopback: Self.isLocal(signaling))
+    network.proxy = signaling.proxy
     let clip = try ClipLoader.load(settings, flags: flags, logger: logger)
     let readyFile = settings.text(.readyFile, flag: flags.readyFile)
     let printsMetrics = try settings.isOn(.metrics, flag: flags.metrics)

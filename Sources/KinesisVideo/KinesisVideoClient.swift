@@ -6,7 +6,7 @@ import NIOCore
 import NIOFoundationEssentialsCompat
 import NIOHTTP1
 import NIOSSL
-import SansIO
+public import SansIO
 import Synchronization
 
 /// Whose place in a channel.
@@ -102,33 +102,41 @@ public struct KinesisVideoClient: Sendable {
 
   let configuration: Configuration
   let clock: ClockOffset
-  private let httpClients: HTTPClients
+  private let httpClient: HTTPClient
   private let secrets: KnownSecrets
 
   /// Makes a client over an HTTP client that its owner shuts down; see ``httpConfiguration(certificateAuthorityFile:)``.
   public init(configuration: Configuration, httpClient: HTTPClient, clock: ClockOffset = ClockOffset()) {
-    self.init(configuration: configuration, httpClients: HTTPClients(httpClient), clock: clock)
-  }
-
-  init(configuration: Configuration, httpClients: HTTPClients, clock: ClockOffset) {
     self.configuration = configuration
-    self.httpClients = httpClients
+    self.httpClient = httpClient
     self.clock = clock
     secrets = KnownSecrets(configuration.credentials)
   }
 
   /// Settings for the HTTP client: HTTP/1.1 alone, no redirects, 10 seconds, TLS 1.2 and host names verified.
   ///
-  /// - Parameter certificateAuthorityFile: A PEM file to trust instead of the system's certificates.
-  public static func httpConfiguration(certificateAuthorityFile: String? = nil) -> HTTPClient.Configuration {
+  /// - Parameters:
+  ///   - certificateAuthorityFile: A PEM file to trust instead of the system's certificates.
+  ///   - proxy: The HTTP proxy that all calls go through, if any.
+  public static func httpConfiguration(
+    certificateAuthorityFile: String? = nil, proxy: ProxyServer? = nil
+  ) -> HTTPClient.Configuration {
     var configuration = HTTPClient.Configuration(
       tlsConfiguration: tlsConfiguration(certificateAuthorityFile: certificateAuthorityFile),
       redirectConfiguration: .disallow,
       timeout: .init(connect: .seconds(10), read: .seconds(10), write: .seconds(10)))
     configuration.httpVersion = .http1Only
+    configuration.proxy = proxy.map(Self.proxy)
     // A refused connection is told at once: when to try again is decided here.
     configuration.connectionPool.retryConnectionEstablishment = false
     return configuration
+  }
+
+  private static func proxy(_ server: ProxyServer) -> HTTPClient.Configuration.Proxy {
+    // "Basic " and what HTTPClient calls credentials: user and password in base64.
+    let credentials = server.authorization?.unredacted.split(separator: " ").last.map { String($0) }
+    return .server(
+      host: server.host, port: Int(server.port), authorization: credentials.map { .basic(credentials: $0) })
   }
 
   static func tlsConfiguration(certificateAuthorityFile: String?) -> TLSConfiguration {
@@ -266,8 +274,7 @@ public struct KinesisVideoClient: Sendable {
     for header in headers { request.headers.add(name: header.name, value: header.value) }
     request.body = .bytes(body)
     do {
-      let response = try await httpClients.client(for: url).execute(
-        request, timeout: TimeAmount(configuration.timeout))
+      let response = try await httpClient.execute(request, timeout: TimeAmount(configuration.timeout))
       guard (200..<300).contains(response.status.code) else {
         let signature = headers.first { $0.name.lowercased() == "authorization" }?.value ?? ""
         throw KinesisVideoError(

@@ -36,7 +36,7 @@ public final class SignalingClient: Sendable {
     public var userAgent = "swift-kvs-webrtc"
     /// A PEM file to trust instead of the system's certificates.
     public var certificateAuthorityFile: String?
-    /// What addresses with TLS are reached through, if anything.
+    /// The HTTP proxy that connections over TLS go through, and for which hosts they do not.
     public var proxy = ProxyConfiguration.none
 
     /// Joins the parts.

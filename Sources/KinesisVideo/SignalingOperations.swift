@@ -16,7 +16,8 @@ final class SignalingOperations: Sendable {
   private let configuration: SignalingClient.Configuration
   private let region: ServiceRegion
   private let client: KinesisVideoClient
-  private let httpClients: HTTPClients
+  private let httpClient: HTTPClient
+  private let ownsHTTPClient: Bool
   private let tls: NIOSSLContext?
   private let clock = ClockOffset()
   private let secrets: KnownSecrets
@@ -31,18 +32,28 @@ final class SignalingOperations: Sendable {
     secrets = KnownSecrets(configuration.credentials)
     // Plain endpoints are for tests and the local service: no certificates are read for those.
     tls = endpoint?.isSecure ?? true ? try Self.makeTLS(configuration) : nil
-    httpClients =
-      httpClient.map { HTTPClients($0) }
-      ?? HTTPClients(
+    ownsHTTPClient = httpClient == nil
+    self.httpClient =
+      httpClient
+      ?? HTTPClient(
+        eventLoopGroup: loop,
         configuration: KinesisVideoClient.httpConfiguration(
-          certificateAuthorityFile: configuration.certificateAuthorityFile),
-        proxy: configuration.proxy, on: loop)
+          certificateAuthorityFile: configuration.certificateAuthorityFile,
+          proxy: Self.proxy(of: configuration, for: endpoint ?? region.controlEndpoint)))
     var clientConfiguration = KinesisVideoClient.Configuration(
       region: region, controlEndpoint: endpoint, credentials: configuration.credentials,
       userAgent: configuration.userAgent)
     // The session's core decides when to try again, and tells the application.
     clientConfiguration.attemptsMax = 1
-    client = KinesisVideoClient(configuration: clientConfiguration, httpClients: httpClients, clock: clock)
+    client = KinesisVideoClient(configuration: clientConfiguration, httpClient: self.httpClient, clock: clock)
+  }
+
+  /// The proxy for an address. Plain addresses are for tests and the local service, which no proxy stands before.
+  private static func proxy(
+    of configuration: SignalingClient.Configuration, for url: ServiceURL
+  ) -> ProxyServer? {
+    guard url.isSecure, let port = UInt16(exactly: url.effectivePort) else { return nil }
+    return configuration.proxy.server(forHost: url.host, port: port)
   }
 
   private static func makeTLS(
@@ -59,7 +70,9 @@ final class SignalingOperations: Sendable {
     }
   }
 
-  func shutdown() async throws { try await httpClients.shutdown() }
+  func shutdown() async throws {
+    if ownsHTTPClient { try await httpClient.shutdown() }
+  }
 
   /// A server's text as it may be logged.
   func withoutSecrets(_ text: String) -> String { secrets.removed(from: text) }
@@ -106,7 +119,7 @@ final class SignalingOperations: Sendable {
     let context = url.isSecure ? try tls ?? Self.makeTLS(configuration) : nil
     do {
       return try await WebSocketConnection.open(
-        url, userAgent: configuration.userAgent, tls: context, proxy: configuration.proxy.server(for: url),
+        url, userAgent: configuration.userAgent, tls: context, proxy: Self.proxy(of: configuration, for: url),
         secrets: secrets.adding(signatureIn: signed.unredacted), on: loop, receive: receive)
     } catch let error as KinesisVideoError {
       _ = clock.learn(from: error)

@@ -42,14 +42,15 @@ struct WebSocketConnection: Sendable {
   ///   - url: The presigned address. Never logged.
   ///   - userAgent: What we call ourselves.
   ///   - tls: The TLS context for `wss`; host names are verified.
-  ///   - proxy: What the socket goes through, if anything.
+  ///   - proxy: The HTTP proxy to go through, if any.
   ///   - secrets: What is taken out of the sentence of a refusal.
   ///   - loop: Where everything about the socket happens.
   ///   - receive: Takes what arrives; called on `loop` and only after this function has returned or is about to.
   /// - Throws: ``KinesisVideoError``; a refused handshake carries the service's status, type and sentence.
   static func open(
     _ url: ServiceURL, userAgent: String, tls: NIOSSLContext?, proxy: ProxyServer? = nil,
-    secrets: KnownSecrets, on loop: any EventLoop, receive: @escaping @Sendable (WebSocketInput) -> Void
+    secrets: KnownSecrets, on loop: any EventLoop,
+    receive: @escaping @Sendable (WebSocketInput) -> Void
   ) async throws -> WebSocketConnection {
     let attempt = OpeningAttempt(outcome: loop.makePromise(of: Handshake.self))
     let deadline = loop.scheduleTask(in: openTimeout) { attempt.giveUp() }
@@ -89,9 +90,8 @@ struct WebSocketConnection: Sendable {
           channel.eventLoop.makeCompletedFuture {
             try attempt.add(channel)
             guard let proxy else { return try configure(channel) }
-            return try ProxyTunnel.open(through: proxy, to: url, on: channel).flatMapThrowing {
-              try configure(channel)
-            }.flatMap(\.self)
+            return ProxyTunnel.open(on: channel, through: proxy, to: url, within: openTimeout)
+              .flatMapThrowing { try configure(channel) }.flatMap { $0 }
           }
         }.cascade(to: attempt.outcome)
     } catch {

@@ -6,6 +6,7 @@ import KinesisVideo
 import LocalKinesisVideo
 import Logging
 import MediaFiles
+import SansIO
 import Testing
 import WebRTC
 
@@ -124,6 +125,41 @@ struct SettingsTests {
     ] as [(String, ClosedRange<UInt16>?)])
   func portRanges(text: String, ports: ClosedRange<UInt16>?) {
     #expect(NetworkLoop.Configuration.portRange(text) == ports)
+  }
+
+  @Test("A camera's network is what flags and environment say")
+  func network() throws {
+    let plain = try NetworkLoop.Configuration(NetworkFlags(), Settings([:]), includesLoopback: true)
+    #expect(plain.includesLoopback && plain.ports == nil && plain.advertisedAddresses.isEmpty)
+    #expect(plain.relaySpareCount == 1 && plain.trustRoots == .system)
+    let told = try NetworkLoop.Configuration(
+      NetworkFlags(
+        udpPorts: "50000-50009", advertiseAddress: "203.0.113.9,2001:db8::9", icePolicy: "relay",
+        relaySpare: "0"),
+      Settings(["AWS_KVS_CACERT_PATH": "/ca.pem"]), includesLoopback: false)
+    #expect(told.ports == 50_000...50_009 && !told.includesLoopback)
+    #expect("\(told.advertisedAddresses)" == "[203.0.113.9, 2001:db8::9]")
+    #expect("\(told.iceTransportPolicy)" == "relay")
+    #expect(told.relaySpareCount == 0 && told.trustRoots == .file("/ca.pem"))
+    for flags in [
+      NetworkFlags(udpPorts: "x"), NetworkFlags(advertiseAddress: "here"), NetworkFlags(icePolicy: "Relay"),
+      NetworkFlags(relaySpare: "5"), NetworkFlags(relaySpare: "-1"),
+    ] {
+      #expect(throws: UsageError.self) {
+        _ = try NetworkLoop.Configuration(flags, Settings([:]), includesLoopback: true)
+      }
+    }
+  }
+
+  @Test("The proxy of the environment is taken; one that cannot be used ends the program")
+  func proxies() throws {
+    let proxy = try ProxySettings.current(
+      environment: ["https_proxy": "http://proxy.example:3128", "no_proxy": "localhost"])
+    #expect(proxy.server(forHost: "kinesisvideo.eu-west-1.amazonaws.com", port: 443)?.port == 3128)
+    #expect(proxy.server(forHost: "localhost", port: 443) == nil)
+    #expect(try ProxySettings.current(environment: [:]).server == nil)
+    let told = sentence { _ = try ProxySettings.current(environment: ["https_proxy": "socks5://proxy"]) }
+    #expect(told?.contains("https_proxy") == true)
   }
 
   @Test("The stand-in has a TURN server unless it is told not to; ports that nobody named may be others")

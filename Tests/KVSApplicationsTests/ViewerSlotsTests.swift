@@ -69,6 +69,20 @@ struct ViewerSlotsTests {
     #expect(receiver == "session 2")
   }
 
+  @Test("Whoever frees a place for a newcomer gets the sessions that lose theirs")
+  func releasedSessions() {
+    var slots = Slots(limit: 2)
+    _ = slots.enter("a", as: 1)
+    let isFullWithOne = slots.isFull
+    _ = slots.enter("b", as: 2)
+    let (isFullWithTwo, second) = (slots.isFull, slots.session(of: "b"))
+    let released = slots.release { $0 == 2 }
+    #expect(!isFullWithOne && isFullWithTwo)
+    #expect(second == 2)
+    #expect(released == [2])
+    #expect(slots.session(of: "b") == nil)
+  }
+
   @Test("Releasing by a rule frees every place that it names")
   func releaseMany() {
     var slots = Slots(limit: 4)
