@@ -55,6 +55,7 @@ public struct DemoProgram: Program {
     local.host = settings.text(.host, flag: flags.host) ?? local.host
     local.port = try settings.number(.port, flag: flags.port, in: 0...65_535, default: local.port)
     local.relay = try .make(flags.relay, settings)
+    local.otherICEServers = try flags.relay.otherICEServers(settings)
     network = try NetworkLoop.Configuration(flags.network, settings, includesLoopback: true)
     viewersMax = try settings.number(.maxViewers, flag: flags.maxViewers, in: 1...1000, default: 10)
     // Viewers beyond the master's limit get as far as the master, which tells them that the camera is full.

@@ -66,6 +66,7 @@ public struct LocalProgram: Program {
       configuration.secretKey = Secret(secret)
     }
     configuration.relay = try .make(flags.relay, settings)
+    configuration.otherICEServers = try flags.relay.otherICEServers(settings)
     return configuration
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ICE
+import KinesisVideo
 import LocalKinesisVideo
 import SansIO
 
@@ -12,11 +13,12 @@ public struct RelayFlags: Sendable {
   var relayAddress: String?
   var allowPeers: [String]
   var advertiseAddress: String?
+  var iceServers: [String]
 
   /// Carries flags as they were typed.
   public init(
     turnPort: String? = nil, turnTLSPort: String? = nil, noTURN: Bool = false, relayAddress: String? = nil,
-    allowPeers: [String] = [], advertiseAddress: String? = nil
+    allowPeers: [String] = [], advertiseAddress: String? = nil, iceServers: [String] = []
   ) {
     self.turnPort = turnPort
     self.turnTLSPort = turnTLSPort
@@ -24,6 +26,7 @@ public struct RelayFlags: Sendable {
     self.relayAddress = relayAddress
     self.allowPeers = allowPeers
     self.advertiseAddress = advertiseAddress
+    self.iceServers = iceServers
   }
 }
 
@@ -54,11 +57,37 @@ extension TURNServer.Configuration {
   }
 }
 
+extension RelayFlags {
+  /// The servers of others that the stand-in is to name: each `URL`, or `URL,USER,PASSWORD`, behind one another with
+  /// blanks between them.
+  ///
+  /// - Throws: ``UsageError``.
+  func otherICEServers(_ settings: Settings) throws(UsageError) -> [KinesisVideo.ICEServer] {
+    let flag = iceServers.isEmpty ? nil : iceServers.joined(separator: " ")
+    return try settings.value(.iceServer, flag: flag) { text -> [KinesisVideo.ICEServer]? in
+      let parts = text.split(separator: " ")
+      let servers = parts.compactMap(Self.iceServer)
+      return servers.count == parts.count ? servers : nil
+    } ?? []
+  }
+
+  private static func iceServer(_ text: Substring) -> KinesisVideo.ICEServer? {
+    let fields = text.split(separator: ",", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
+    guard let url = try? ICEServerURL(parsing: fields[0]) else { return nil }
+    switch (url.service, fields.count) {
+    case (.stun, 1): return KinesisVideo.ICEServer(urls: [fields[0]])
+    case (.turn, 3) where !fields[1].isEmpty && !fields[2].isEmpty:
+      return KinesisVideo.ICEServer(urls: [fields[0]], username: fields[1], credential: Secret(fields[2]))
+    default: return nil
+    }
+  }
+}
+
 extension LocalKinesisVideoServer.Address {
   /// What the ready file says of the TURN server.
   var relayEntries: [String: String] {
     guard let relay else { return [:] }
-    let name = relay.host ?? "127.0.0.1"
+    let name = relay.hosts.first ?? "127.0.0.1"
     let host = name.contains(":") ? "[\(name)]" : name
     var entries = ["turn": "\(host):\(relay.port)"]
     if let port = relay.tlsPort { entries["turns"] = "\(host):\(port)" }

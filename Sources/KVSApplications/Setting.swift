@@ -76,6 +76,9 @@ extension Setting {
   /// The port of the stand-in's TURN server for TLS.
   public static let turnTLSPort = Setting(
     "turn-tls-port", expects: "a port from 0 to 65535; 0 picks a free one")
+  /// STUN and TURN servers of others that the stand-in names.
+  public static let iceServer = Setting(
+    "ice-server", expects: "stun:HOST:PORT, or turn:HOST:PORT?transport=udp,USER,PASSWORD")
   /// Whether the stand-in goes without a TURN server.
   public static let noTURN = Setting("no-turn", expects: "true or false")
   /// The addresses that relays are bound to.

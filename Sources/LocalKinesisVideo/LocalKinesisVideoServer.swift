@@ -37,6 +37,8 @@ public final class LocalKinesisVideoServer: Sendable {
     public var dataDirectory: String?
     /// The STUN and TURN server; `nil` for none. Its host is the one above, its TLS the stand-in's own.
     public var relay: TURNServer.Configuration?
+    /// Other STUN and TURN servers that GetIceServerConfig names behind that one, as they are.
+    public var otherICEServers: [ICEServer] = []
     /// The signaling quotas.
     public var signaling = SignalingHub.Configuration()
     /// The account's ARNs and bounds; the region is the one above.
@@ -132,7 +134,8 @@ public final class LocalKinesisVideoServer: Sendable {
         logger.info(
           "STUN and TURN server listens",
           metadata: [
-            "host": "\(relay.host ?? "all")", "port": "\(relay.port)",
+            "host": "\(relay.hosts.isEmpty ? "all" : relay.hosts.joined(separator: ", "))",
+            "port": "\(relay.port)",
             "TLS port": "\(relay.tlsPort.map { "\($0)" } ?? "none")",
           ])
       }
@@ -267,6 +270,7 @@ public final class LocalKinesisVideoServer: Sendable {
     service.signaling = configuration.signaling
     service.pageHostNames = configuration.pageHostNames
     service.relay = offer
+    service.otherICEServers = configuration.otherICEServers
     var limits = ServerState.Limits()
     limits.connectionsMax = configuration.connectionsMax
     limits.requestTimeout = configuration.requestTimeout

@@ -25,6 +25,8 @@ public struct LocalService: Sendable {
     public var isSecure = false
     /// The TURN server that GetIceServerConfig hands out; `nil` for none.
     public var relay: RelayOffer?
+    /// What else it hands out.
+    public var otherICEServers: [ICEServer] = []
 
     /// Joins the key pair with the defaults.
     public init(credentials: AWSCredentials) { self.credentials = credentials }
@@ -165,7 +167,13 @@ public struct LocalService: Sendable {
   func iceServers(
     forChannel arn: String, host: HostHeader, at now: ServiceTime
   ) -> [KinesisVideoShapes.ICEServerEntry] {
-    configuration.relay.map { [$0.entry(forChannel: arn, host: host, at: now.unixTime)] } ?? []
+    let own = configuration.relay.map { $0.entries(forChannel: arn, host: host, at: now.unixTime) } ?? []
+    let others = configuration.otherICEServers.map { server in
+      KinesisVideoShapes.ICEServerEntry(
+        uris: server.urls, username: server.username, password: server.credential?.unredacted,
+        ttl: RelayOffer.lifetimeSeconds)
+    }
+    return own + others
   }
 
   // MARK: the viewer page

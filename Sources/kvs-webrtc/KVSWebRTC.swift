@@ -51,10 +51,16 @@ struct RelayOptions: ParsableArguments {
   @Option(help: "Relay to this network although it is private, 192.168.1.0/24 for example; repeatable.")
   var allowPeer: [String] = []
 
+  @Option(
+    help:
+      "Name this server to clients as well: stun:HOST:PORT, or turn:HOST:PORT?transport=udp,USER,PASSWORD; repeatable."
+  )
+  var iceServer: [String] = []
+
   func flags(advertiseAddress: String?) -> RelayFlags {
     RelayFlags(
       turnPort: turnPort, turnTLSPort: turnTlsPort, noTURN: noTurn, relayAddress: turnRelayAddress,
-      allowPeers: allowPeer, advertiseAddress: advertiseAddress)
+      allowPeers: allowPeer, advertiseAddress: advertiseAddress, iceServers: iceServer)
   }
 }
 

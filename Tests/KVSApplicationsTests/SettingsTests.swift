@@ -162,6 +162,25 @@ struct SettingsTests {
     #expect(told?.contains("https_proxy") == true)
   }
 
+  @Test("servers of others are named by URL, with user and password where they relay")
+  func otherICEServers() throws {
+    let flags = RelayFlags(
+      iceServers: ["stun:192.0.2.1:3478", "turn:relay.example:443?transport=tcp,camera,a,b"])
+    let servers = try flags.otherICEServers(Settings([:]))
+    #expect(servers.map(\.urls) == [["stun:192.0.2.1:3478"], ["turn:relay.example:443?transport=tcp"]])
+    #expect(servers.last?.username == "camera")
+    #expect(servers.last?.credential?.unredacted == "a,b")
+    let variable = try Settings(["KVS_WEBRTC_ICE_SERVER": "stun:192.0.2.1 stun:192.0.2.2"])
+    #expect(try RelayFlags().otherICEServers(variable).count == 2)
+    for text in [
+      "stun:", "turn:192.0.2.1", "turn:192.0.2.1,user", "turn:192.0.2.1,,", "192.0.2.1", "stun:192.0.2.1,u,p",
+    ] {
+      #expect(
+        sentence { _ = try RelayFlags(iceServers: [text]).otherICEServers(Settings([:])) }?
+          .contains("--ice-server") == true, "\(text)")
+    }
+  }
+
   @Test("The stand-in has a TURN server unless it is told not to; ports that nobody named may be others")
   func relays() throws {
     let plain = try #require(try TURNServer.Configuration.make(RelayFlags(), Settings([:])))

@@ -14,8 +14,8 @@ import Testing
 struct RelayOfferTests {
   private static let path = "/v1/get-ice-server-config"
 
-  private static func offer(host: String? = "127.0.0.1", tlsPort: Int? = 5349) -> RelayOffer {
-    RelayOffer(host: host, port: 3478, tlsPort: tlsPort, secret: Secret([1, 2, 3]))
+  private static func offer(hosts: [String] = ["127.0.0.1"], tlsPort: Int? = 5349) -> RelayOffer {
+    RelayOffer(hosts: hosts, port: 3478, tlsPort: tlsPort, secret: Secret([1, 2, 3]))
   }
 
   /// The servers that a channel's client is told.
@@ -61,10 +61,22 @@ struct RelayOfferTests {
       ("[2001:db8::5]:8080", "[2001:db8::5]"),
     ])
   func hostOfTheRequest(authority: String, host: String) throws {
-    var harness = ServiceHarness(relay: Self.offer(host: nil, tlsPort: nil))
+    var harness = ServiceHarness(relay: Self.offer(hosts: [], tlsPort: nil))
     let servers = try Self.servers(&harness, authority: authority)
     #expect(
       servers.first?.uris == ["turn:\(host):3478?transport=udp", "turn:\(host):3478?transport=tcp"])
+  }
+
+  @Test("a server that is reached over both families is handed out as two, each of three URIs")
+  func bothFamilies() throws {
+    var harness = ServiceHarness(relay: Self.offer(hosts: ["203.0.113.10", "2001:db8::10"]))
+    let servers = try Self.servers(&harness)
+    #expect(servers.map(\.uris.count) == [3, 3])
+    #expect(
+      servers.map(\.uris.first) == [
+        "turn:203.0.113.10:3478?transport=udp", "turn:[2001:db8::10]:3478?transport=udp",
+      ])
+    #expect(servers.first?.password == servers.last?.password)
   }
 
   @Test("AT-48 credentials of GetIceServerConfig open an allocation before their time ends, and 401 after it")

@@ -10,8 +10,10 @@ public struct RelayOffer: Sendable {
   /// How long credentials are good for making an allocation, in seconds: what the service gives.
   static let lifetimeSeconds = 300
 
-  /// The host in the URIs; `nil` takes the one that the request came to, which its client can reach.
-  public var host: String?
+  /// The hosts in the URIs, at most one of an address family: each becomes a server of its own, because some clients
+  /// have room for no more than three URIs of one. Without any the one that the request came to is taken, which its
+  /// client can reach.
+  public var hosts: [String]
   /// The port for UDP and TCP.
   public var port: Int
   /// The port for TLS, if there is one.
@@ -20,29 +22,31 @@ public struct RelayOffer: Sendable {
   public var secret: Secret<[UInt8]>
 
   /// Describes a server.
-  public init(host: String?, port: Int, tlsPort: Int?, secret: Secret<[UInt8]>) {
-    self.host = host
+  public init(hosts: [String], port: Int, tlsPort: Int?, secret: Secret<[UInt8]>) {
+    self.hosts = hosts
     self.port = port
     self.tlsPort = tlsPort
     self.secret = secret
   }
 
-  /// One server for a channel, at most three URIs (RFC 7065): some clients have room for no more.
-  func entry(
+  /// The servers for a channel, each of at most three URIs (RFC 7065).
+  func entries(
     forChannel arn: String, host requestHost: HostHeader, at now: UnixTime
-  ) -> KinesisVideoShapes.ICEServerEntry {
+  ) -> [KinesisVideoShapes.ICEServerEntry] {
     // The identity is the channel, as the service has it: the quota is a channel's.
     let identity = Data("v1:\(arn)".utf8).base64EncodedString()
     let credentials = TURNCredentials(
       identity: identity, expiry: now.seconds + Int64(Self.lifetimeSeconds), secret: secret)
-    return KinesisVideoShapes.ICEServerEntry(
-      uris: uris(requestHost: requestHost), username: credentials.username,
-      password: credentials.password.unredacted, ttl: Self.lifetimeSeconds)
+    // Not every client tries all addresses of "localhost", whose first one may be of the family that has no socket.
+    let requested = requestHost.name == "localhost" ? "127.0.0.1" : requestHost.name
+    return (hosts.isEmpty ? [requested] : hosts).map { host in
+      KinesisVideoShapes.ICEServerEntry(
+        uris: uris(host: host), username: credentials.username, password: credentials.password.unredacted,
+        ttl: Self.lifetimeSeconds)
+    }
   }
 
-  private func uris(requestHost: HostHeader) -> [String] {
-    // Not every client tries all addresses of "localhost", whose first one may be of the family that has no socket.
-    let name = host ?? (requestHost.name == "localhost" ? "127.0.0.1" : requestHost.name)
+  private func uris(host name: String) -> [String] {
     let text = name.contains(":") ? "[\(name)]" : name
     return ["turn:\(text):\(port)?transport=udp", "turn:\(text):\(port)?transport=tcp"]
       + (tlsPort.map { ["turns:\(text):\($0)?transport=tcp"] } ?? [])

@@ -13,8 +13,8 @@ struct TURNNetwork: Sendable {
   let datagramAddresses: [IPAddress]
   /// Where relays are, by family.
   let relayAddresses: [IPAddress.Family: TURNServerState.RelayAddress]
-  /// The host for URIs; `nil` where each client shall come back to the one that it found.
-  let advertisedHost: String?
+  /// The hosts for URIs, one of a family; none where each client shall come back to the one that it found.
+  let advertisedHosts: [String]
   /// All addresses of this host.
   let hostAddresses: [IPAddress]
 
@@ -40,8 +40,10 @@ struct TURNNetwork: Sendable {
     }
     relayAddresses = relays
     let advertised = configuration.advertisedAddresses
-    let named = advertised.first { $0.family == .ipv4 } ?? advertised.first
-    advertisedHost = (named ?? (listening.isUnspecified ? nil : listening)).map(\.description)
+    let named = [IPAddress.Family.ipv4, .ipv6].compactMap { family in advertised.first { $0.family == family }
+    }
+    let hosts = named.isEmpty && !listening.isUnspecified ? [listening] : named
+    advertisedHosts = hosts.map(\.description)
   }
 
   private static func resolve(_ host: String) throws(LocalServerError) -> IPAddress {

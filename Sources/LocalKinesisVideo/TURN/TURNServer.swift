@@ -48,8 +48,8 @@ public final class TURNServer: Sendable {
 
   /// The ports that are open.
   public struct Address: Hashable, Sendable {
-    /// The host for URIs; `nil` where every address of this host will do.
-    public let host: String?
+    /// The hosts for URIs, at most one of a family; none where every address of this host will do.
+    public let hosts: [String]
     /// The port for UDP and TCP.
     public let port: Int
     /// The port for TLS.
@@ -76,7 +76,7 @@ public final class TURNServer: Sendable {
 
   /// What GetIceServerConfig hands out.
   public var offer: RelayOffer {
-    RelayOffer(host: address.host, port: address.port, tlsPort: address.tlsPort, secret: secret)
+    RelayOffer(hosts: address.hosts, port: address.port, tlsPort: address.tlsPort, secret: secret)
   }
 
   /// Lets these sockets be relayed to although policy would refuse them, and no longer those of the last call.
@@ -148,7 +148,7 @@ public final class TURNServer: Sendable {
       try await loop.submit { state.value.start() }.get()
       return TURNServer(
         address: Address(
-          host: network.advertisedHost, port: plain.localAddress?.port ?? configuration.port,
+          hosts: network.advertisedHosts, port: plain.localAddress?.port ?? configuration.port,
           tlsPort: listeners.count > 1 ? listeners[1].localAddress?.port : nil),
         secret: configuration.secret, listeners: listeners, state: state, loop: loop)
     } catch let error as LocalServerError {
