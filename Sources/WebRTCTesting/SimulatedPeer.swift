@@ -27,7 +27,8 @@ public final class SimulatedPeer: SimulatedNode {
   public private(set) var keyFrameRequestCount = 0
   /// When the connection state last became `connected`.
   public private(set) var connectedAt: Instant?
-  /// What the host's resolver knows, for names of servers and of the other side's candidates.
+  /// What the host's resolver knows, for names of servers and of the other side's candidates. A candidate with
+  /// another name, and the wish for a TCP connection to one, are left to the test: they stand in ``events``.
   public var names: [String: [IPAddress]] = [:] {
     didSet { shell?.names = names }
   }
@@ -200,8 +201,8 @@ public final class SimulatedPeer: SimulatedNode {
     case .localCandidate(let candidate): trickled.append(candidate)
     case .endOfLocalCandidates: trickled.append(nil)
     case .negotiationNeeded: wantsNegotiation = true
-    case .nameNeedsResolving(let name): core.resolved(name: name, to: names[name] ?? [], at: now)
-    case .tcpConnectionWanted(_, let remote): core.tcpConnectionFailed(to: remote, at: now)
+    case .nameNeedsResolving(let name):
+      if let addresses = names[name] { core.resolved(name: name, to: addresses, at: now) }
     case .keyFrameRequested: keyFrameRequestCount += 1
     // A path that falls silent may be one whose relay is gone.
     case .iceConnectionStateChanged(.disconnected):
