@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import KinesisVideo
+public import KinesisVideo
 public import Logging
 public import NIOCore
 import NIOPosix

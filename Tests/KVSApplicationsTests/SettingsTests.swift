@@ -170,7 +170,7 @@ struct SettingsTests {
     #expect(servers.map(\.urls) == [["stun:192.0.2.1:3478"], ["turn:relay.example:443?transport=tcp"]])
     #expect(servers.last?.username == "camera")
     #expect(servers.last?.credential?.unredacted == "a,b")
-    let variable = try Settings(["KVS_WEBRTC_ICE_SERVER": "stun:192.0.2.1 stun:192.0.2.2"])
+    let variable = Settings(["KVS_WEBRTC_ICE_SERVER": "stun:192.0.2.1 stun:192.0.2.2"])
     #expect(try RelayFlags().otherICEServers(variable).count == 2)
     for text in [
       "stun:", "turn:192.0.2.1", "turn:192.0.2.1,user", "turn:192.0.2.1,,", "192.0.2.1", "stun:192.0.2.1,u,p",
