@@ -12,10 +12,12 @@ targets=()
 for folder in Fuzzers/Corpus/*/; do targets+=("$(basename "$folder")"); done
 
 build() {
-  # lld would drop the coverage counters as unused sections.
-  swift build -c release --package-path Fuzzers --sanitize fuzzer --sanitize address \
+  # Of several -sanitize= the compiler takes the last one, hence one for both; lld would drop the coverage counters as
+  # unused sections.
+  local flags=(-c release --package-path Fuzzers --sanitize fuzzer --sanitize address)
+  swift build "${flags[@]}" -Xswiftc -sanitize=fuzzer,address \
     -Xswiftc -use-ld=lld -Xlinker -z -Xlinker nostart-stop-gc
-  bin=$(swift build -c release --package-path Fuzzers --sanitize fuzzer --sanitize address --show-bin-path)
+  bin=$(swift build "${flags[@]}" --show-bin-path)
 }
 
 case "${1:-}" in
