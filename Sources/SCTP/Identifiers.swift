@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A stream of an association: each direction counts its messages by itself.
-public struct StreamID: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
+public struct StreamID: RawRepresentable, Hashable, Sendable, CustomStringConvertible,
+  ExpressibleByIntegerLiteral
+{
   /// The number on the wire.
   public let rawValue: UInt16
   /// Wraps a number.
   @inlinable
   public init(rawValue: UInt16) { self.rawValue = rawValue }
+  /// Wraps a number that stands in the source.
+  @inlinable
+  public init(integerLiteral value: UInt16) { rawValue = value }
   /// The number, for logs.
   public var description: String { "\(rawValue)" }
 }

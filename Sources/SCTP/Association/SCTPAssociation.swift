@@ -305,6 +305,19 @@ public struct SCTPAssociation: ~Copyable {
         stream: stream, payloadProtocol: payloadProtocol, bytes: bytes, options: options, at: now))
   }
 
+  /// Hands in a short message of the layer above's own, reliable and ordered, whatever waits already.
+  mutating func sendControl(
+    _ bytes: [UInt8], on stream: StreamID, payloadProtocol: PayloadProtocol, at now: Instant
+  ) {
+    guard !isOver else { return }
+    sendQueue.append(
+      OutboundMessage(
+        stream: stream, payloadProtocol: payloadProtocol, bytes: bytes, options: DeliveryOptions(), at: now))
+  }
+
+  /// Drops the messages of a stream of which nothing was sent.
+  mutating func discardUnsent(on stream: StreamID) { sendQueue.discard(stream) }
+
   /// The next thing that happened; messages that are taken make room for others.
   public mutating func pollEvent() -> Event? {
     if let stream = sendQueue.streamsBelowThreshold.popFirst() { return .bufferedAmountLow(stream) }

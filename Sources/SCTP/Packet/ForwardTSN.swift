@@ -53,7 +53,8 @@ struct ForwardTSN: Hashable {
       writer.write(cumulativeTSN)
       for entry in skipped {
         writer.write(entry.stream.rawValue)
-        writer.write(isInterleaved ? (entry.isUnordered ? 1 : 0) : UInt16(truncatingIfNeeded: entry.messageID))
+        writer.write(
+          isInterleaved ? (entry.isUnordered ? 1 : 0) : UInt16(truncatingIfNeeded: entry.messageID))
         if isInterleaved { writer.write(entry.messageID) }
       }
     }

@@ -175,7 +175,11 @@ struct ReassemblyQueue {
     var (low, high) = (0, runs.count)
     while low < high {
       let middle = (low + high) / 2
-      if (runs[middle].group, runs[middle].first) < (group, number) { low = middle + 1 } else { high = middle }
+      if (runs[middle].group, runs[middle].first) < (group, number) {
+        low = middle + 1
+      } else {
+        high = middle
+      }
     }
     return low
   }

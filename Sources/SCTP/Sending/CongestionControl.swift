@@ -28,12 +28,16 @@ enum CongestionController {
 
   /// Bytes that may be in flight.
   var window: Int {
-    switch self { case .newReno(let state): state.window }
+    switch self {
+    case .newReno(let state): state.window
+    }
   }
 
   /// Whether the window still doubles each round trip.
   var isInSlowStart: Bool {
-    switch self { case .newReno(let state): state.isInSlowStart }
+    switch self {
+    case .newReno(let state): state.isInSlowStart
+    }
   }
 
   mutating func acknowledged(_ acknowledgement: Acknowledgement, isRecovering: Bool) {

@@ -252,15 +252,18 @@ struct RetransmissionQueue {
     }
   }
 
-  /// Gives up the whole message that a chunk belongs to (RFC 3758 §3.5 A3).
+  /// Gives up the whole message that a chunk belongs to (RFC 3758 §3.5 A3), pieces that arrived included:
+  /// the advanced point has to pass them too, so that the peer lets go of them.
   private mutating func abandon(_ index: Int, _ queue: inout SendQueue) {
     let message = chunks[index].fragment.message
+    if !queue.messages[message].isCut { appendEnd(of: chunks[index].fragment, &queue) }
     queue.abandon(message)
     var low = index
     while low > 0, !isFirst(low, of: message) { low -= 1 }
     for position in low..<chunks.count where chunks[position].fragment.message == message {
       switch chunks[position].state {
-      case .acknowledged, .abandoned: continue
+      case .abandoned: continue
+      case .acknowledged: gapAcknowledgedCount -= 1
       case .inFlight:
         inFlightByteCount -= chunks[position].wireByteCount(isInterleaved: isInterleaved)
       case .lost: lostCount -= 1
@@ -269,6 +272,19 @@ struct RetransmissionQueue {
       abandonedCount += 1
       if chunks[position].fragment.flags.contains(.end) { return }
     }
+  }
+
+  /// A message that is given up before its last piece was cut gets a last TSN that is never sent. Without it
+  /// the peer might have all TSNs and wait for the rest of the message for ever, told by no FORWARD-TSN.
+  private mutating func appendEnd(of fragment: Fragment, _ queue: inout SendQueue) {
+    var end = fragment
+    end.byteCount = 0
+    end.flags = fragment.flags.contains(.unordered) ? [.unordered, .end] : .end
+    queue.messages[fragment.message].chunkCount += 1
+    abandonedCount += 1
+    chunks.append(
+      SentChunk(
+        fragment: end, state: .abandoned, packetNumber: 0, sentAt: .zero, transmissionCount: 1))
   }
 
   private func isFirst(_ index: Int, of message: Int) -> Bool {
