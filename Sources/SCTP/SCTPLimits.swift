@@ -39,6 +39,9 @@ enum SCTPLimits {
   /// How long a SACK may wait for a second packet: at most 500 ms (RFC 9260 §6.2). Chosen as TCP does here,
   /// far below any peer's least retransmission timeout.
   static let acknowledgementDelay = TimeDelta.milliseconds(40)
+  /// What a tail loss probe waits beside two round trips, for the peer may delay its SACK. Chromium and
+  /// usrsctp delay up to 200 ms but acknowledge every second packet at once; a probe too early costs one chunk.
+  static let probeDelay = TimeDelta.milliseconds(50)
   /// Between heartbeats on an idle association (RFC 9260 §16, HB.interval).
   static let heartbeatInterval = TimeDelta.seconds(30)
   /// How long a stream reset that is "in progress" waits before it asks again.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import SCTP
 import SansIO
 import Testing
+
+@testable import SCTP
 
 /// Goal: whatever the link does, reliable messages arrive once, whole and in order, and the others keep the
 /// limits they promise. Method: two associations in virtual time over a link with a seed.
@@ -300,5 +301,69 @@ struct AssociationTests {
     #expect(batch?.packetByteCount == 1160)
     #expect(batch?.packetCount == 9)
     #expect(bytes.count > 8 * 1160 && bytes.count < 9 * 1160)
+  }
+
+  /// Sends as much as the window takes for some time; gives the payload bytes that arrived, and the longest
+  /// time without any.
+  private static func flood(_ pair: inout SimulatedPair, seconds: Int64) throws -> (bytes: Int, gap: TimeDelta) {
+    let end = pair.now + .seconds(seconds)
+    let message = [UInt8](repeating: 1, count: 65_536)
+    var (bytes, gap, latest) = (0, TimeDelta.zero, pair.now)
+    while pair.now < end {
+      while pair.left.association.bufferedAmount < 1 << 20 {
+        try pair.left.association.send(message, on: 1, payloadProtocol: binary, at: pair.now)
+      }
+      pair.drain()
+      guard pair.step(before: end) else { break }
+      if !pair.right.messages.isEmpty {
+        bytes += pair.right.messages.reduce(0) { $0 + $1.bytes.count }
+        pair.right.messages = []
+        gap = max(gap, pair.now - latest)
+        latest = pair.now
+      }
+    }
+    return (bytes, gap)
+  }
+
+  @Test("A bottleneck of 100 Mbit/s with 40 ms round trip is filled, and never stalls for 200 ms")
+  func bottleneck() throws {
+    var pair = SimulatedPair.connected(
+      Link(seed: 1, delay: .milliseconds(20), bytesPerSecond: 12_500_000, queue: .milliseconds(40)))
+    let result = try Self.flood(&pair, seconds: 4)
+    #expect(result.bytes > 4 * 12_500_000 * 85 / 100, "\(result)")
+    #expect(result.gap < .milliseconds(200), "\(result.gap)")
+    let timeouts = pair.left.association.currentStatistics.timeouts
+    #expect(timeouts == 0)
+  }
+
+  @Test("The window grows to what a long fast way needs")
+  func longFastWay() throws {
+    var pair = SimulatedPair.connected(
+      Link(seed: 1, delay: .milliseconds(50), bytesPerSecond: 50_000_000, queue: .milliseconds(100)))
+    let result = try Self.flood(&pair, seconds: 3)
+    #expect(result.bytes > 50_000_000, "\(result)")
+    let window = pair.right.association.currentStatistics.receiveWindow
+    #expect(window == 8 << 20)
+  }
+
+  @Test("The end of a burst that gets lost is sent again before the timer runs out")
+  func tailLoss() throws {
+    var pair = SimulatedPair.connected(Link(seed: 1, delay: .milliseconds(20)))
+    try pair.left.association.send([1], on: 1, payloadProtocol: binary, at: pair.now)
+    pair.run(seconds: 1)
+    let count = Box(0)
+    pair.filter = { isToRight, packet in
+      guard isToRight, packet[12] == ChunkType.interleavedData.rawValue else { return true }
+      count.value += 1
+      return !(9...10).contains(count.value)
+    }
+    let start = pair.now
+    try pair.left.association.send(
+      TestMessage.bytes(1, length: 11_000), on: 1, payloadProtocol: binary, at: pair.now)
+    pair.run(seconds: 10) { $0.right.messages.count == 2 }
+    let (elapsed, timeouts) = (pair.now - start, pair.left.association.currentStatistics.timeouts)
+    #expect(count.value > 10)
+    #expect(elapsed < .milliseconds(350), "\(elapsed)")
+    #expect(timeouts == 0)
   }
 }

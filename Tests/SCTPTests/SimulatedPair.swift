@@ -12,6 +12,10 @@ struct Link: Sendable {
   var delay = TimeDelta.milliseconds(20)
   /// Up to this much more for each packet: so packets overtake one another.
   var jitter = TimeDelta.zero
+  /// What the way to the right side carries; `nil` for any amount.
+  var bytesPerSecond: Int64?
+  /// How long packets wait for that way at most, before the queue drops them.
+  var queue = TimeDelta.milliseconds(40)
 }
 
 /// Two associations and a link between them, in virtual time.
@@ -77,6 +81,8 @@ struct SimulatedPair: ~Copyable {
   private var random: RandomSource
   private var flights: [Flight] = []
   var packetCount = 0
+  /// Until when the way to the right side is busy.
+  private var busyUntil = Instant.zero
 
   init(
     _ link: Link = Link(), left: SCTPAssociation.Configuration = .init(),
@@ -109,6 +115,13 @@ struct SimulatedPair: ~Copyable {
   private mutating func launch(_ packet: [UInt8], isToRight: Bool) {
     packetCount += 1
     guard filter(isToRight, packet), !chance(link.lossPerMille) else { return }
+    var queueing = TimeDelta.zero
+    if isToRight, let rate = link.bytesPerSecond {
+      busyUntil = max(busyUntil, now)
+      guard busyUntil - now <= link.queue else { return }
+      busyUntil += .transmission(of: packet.count, bytesPerSecond: rate)
+      queueing = busyUntil - now
+    }
     let copies = chance(link.duplicationPerMille) ? 2 : 1
     for _ in 0..<copies {
       var bytes = packet
@@ -118,7 +131,7 @@ struct SimulatedPair: ~Copyable {
       let extra =
         link.jitter == .zero ? 0 : Int64(random.next() % UInt64(link.jitter.nanoseconds))
       let flight = Flight(
-        arrival: now + link.delay + TimeDelta(nanoseconds: extra), isToRight: isToRight, bytes: bytes)
+        arrival: now + link.delay + queueing + TimeDelta(nanoseconds: extra), isToRight: isToRight, bytes: bytes)
       let place = flights.lastIndex { $0.arrival <= flight.arrival }.map { $0 + 1 } ?? 0
       flights.insert(flight, at: place)
     }
@@ -195,3 +208,10 @@ enum TestMessage {
 
 /// A payload protocol for tests.
 let binary = PayloadProtocol(rawValue: 53)
+
+extension TimeDelta {
+  /// How long a link of so many bytes per second needs for a packet.
+  static func transmission(of byteCount: Int, bytesPerSecond: Int64) -> TimeDelta {
+    TimeDelta(nanoseconds: Int64(byteCount) * 1_000_000_000 / bytesPerSecond)
+  }
+}

@@ -43,6 +43,7 @@ extension SCTPAssociation {
   private mutating func sendInit(at now: Instant) {
     let chunk = initChunk(tag: localTag, initialTSN: localInitialTSN)
     reply(chunk.array(.initiation), tag: 0)
+    handshakeSentAt = now
     timers[.handshake] = now + timeout.timeout
   }
 
@@ -120,6 +121,7 @@ extension SCTPAssociation {
       reply(Chunk.array(.abort, value: ErrorCause.missingParameter.array()), tag: peer.initiateTag)
       return finish(.aborted(.missingParameter))
     }
+    if handshakeAttempts == 0 { timeout.measured(now - handshakeSentAt) }
     adopt(
       peerTag: peer.initiateTag, peerInitialTSN: peer.initialTSN, peerWindow: peer.window,
       outbound: min(configuration.streamCount, peer.inboundStreamCount),

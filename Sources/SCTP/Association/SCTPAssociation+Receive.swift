@@ -70,6 +70,10 @@ extension SCTPAssociation {
       // Our SHUTDOWN COMPLETE got lost.
       reply(Chunk.array(.shutdownComplete), tag: peerTag)
       return false
+    case _ where state == .closed && isOver && header.verificationTag == localTag:
+      // §8.4: our ABORT got lost.
+      reply(Chunk.array(.abort), tag: peerTag)
+      return false
     default: return state != .closed && header.verificationTag == localTag
     }
   }
@@ -90,6 +94,9 @@ extension SCTPAssociation {
     case .abort:
       finish(.abortedByPeer(ErrorCause.first(in: chunk.value)))
       return false
+    case .shutdownComplete:
+      if state == .shutdownAckSent { finish(.shutdown) }
+      return false
     case _ where header.verificationTag != localTag || state == .closed:
       // A COOKIE ECHO that was refused, or a chunk that made an end.
       return false
@@ -103,7 +110,6 @@ extension SCTPAssociation {
       if ErrorCause.first(in: chunk.value) == .staleCookie { cookieWasStale(at: now) }
     case .shutdown: try receiveShutdown(chunk, at: now)
     case .shutdownAck: receiveShutdownAck()
-    case .shutdownComplete: if state == .shutdownAckSent { finish(.shutdown) }
     case .forwardTSN, .interleavedForwardTSN: try receiveForwardTSN(chunk, at: now)
     case .reconfiguration: try receiveReconfiguration(chunk, at: now)
     default: return receiveUnknown(chunk)
@@ -200,16 +206,14 @@ extension SCTPAssociation {
   }
 
   private mutating func order(_ message: AssembledMessage) {
-    var ready: [AssembledMessage] = []
-    let isTaken: Bool
-    if message.isUnordered {
-      deliver(message)
+    switch inboundStreams.take(message) {
+    case .ready: deliver(message)
+    case .waits: return
+    case .repeated:
+      drops[.duplicateMessage] += 1
       return
-    } else {
-      isTaken = inboundStreams.insert(message) { ready.append($0) }
     }
-    if !isTaken { drops[.duplicateMessage] += 1 }
-    for message in ready { deliver(message) }
+    while let next = inboundStreams.popReady(message.stream) { deliver(next) }
   }
 
   /// §6.2: at least every second packet is acknowledged, at once when something is missing. "At once" means
@@ -247,12 +251,11 @@ extension SCTPAssociation {
     }
     received.advance(to: tsn)
     if !isInterleaved { reassembly.giveUp(through: tsn) }
-    var ready: [AssembledMessage] = []
     for skipped in forward.skipped where skipped.stream.rawValue < inboundStreamCount {
       if isInterleaved { reassembly.giveUp(skipped) }
-      inboundStreams.skip(skipped) { ready.append($0) }
+      for message in inboundStreams.skip(skipped) { deliver(message) }
+      while let next = inboundStreams.popReady(skipped.stream) { deliver(next) }
     }
-    for message in ready { deliver(message) }
     performDeferredReset()
   }
 
@@ -279,9 +282,10 @@ extension SCTPAssociation {
     digest(outcome, inFlightBefore: inFlightBefore, at: now)
   }
 
-  /// What follows from a SACK: round-trip time, congestion window, timers (§6.3.2, §7.2).
+  /// Whether the peer takes less than a packet.
   func isWindowShut() -> Bool { peerWindow < configuration.packetByteCountMax }
 
+  /// What follows from a SACK: round-trip time, congestion window, timers (§6.3.2, §7.2).
   mutating func digest(_ outcome: AcknowledgementOutcome, inFlightBefore: Int, at now: Instant) {
     if outcome.newlyAcknowledgedByteCount > 0 || isWindowShut() { consecutiveTimeouts = 0 }
     if let sample = outcome.roundTripTime { timeout.measured(sample) }
@@ -299,6 +303,7 @@ extension SCTPAssociation {
     }
     if retransmissions.isEmpty {
       timers[.retransmission] = nil
+      timers[.tailLossProbe] = nil
     } else if outcome.isCumulativeAdvanced || timers[.retransmission] == nil {
       timers[.retransmission] = now + timeout.timeout
     }

@@ -10,6 +10,7 @@ extension SCTPAssociation {
       switch timer {
       case .handshake: handshakeTimedOut(at: now)
       case .retransmission: retransmissionTimedOut(at: now)
+      case .tailLossProbe: probeTail(at: now)
       case .acknowledgement: isAcknowledgementDue = true
       case .heartbeat: sendHeartbeat(at: now)
       case .shutdown: shutdownTimedOut(at: now)
@@ -42,6 +43,21 @@ extension SCTPAssociation {
     retransmissions.timedOut(queue: &sendQueue, at: now)
     isForwardTSNPending = retransmissions.needsForwardTSN
     timers[.retransmission] = now + timeout.timeout
+  }
+
+  /// The end of a burst got lost, or its SACK: with nothing after it, no SACK tells so. Sends the last chunk
+  /// again long before T3 runs out (RFC 8985 §7.3); the answer shows what is missing.
+  private mutating func probeTail(at now: Instant) {
+    guard mayTransmitData, !isWindowShut() else { return }
+    retransmissions.probeTail(queue: sendQueue)
+  }
+
+  /// Two round trips and the peer's longest delay of a SACK after the last packet (RFC 8985 §7.2), if that is
+  /// before T3 runs out.
+  mutating func setTailLossProbe(at now: Instant) {
+    guard let smoothed = timeout.smoothed else { return }
+    let probe = now + smoothed * 2 + SCTPLimits.probeDelay
+    if let deadline = timers[.retransmission], probe < deadline { timers[.tailLossProbe] = probe }
   }
 
   /// §8.3: tells an idle peer that lives from one that is gone.

@@ -71,7 +71,7 @@ extension SCTPAssociation {
     return length
   }
 
-  private var mayTransmitData: Bool {
+  var mayTransmitData: Bool {
     state == .established || state == .shutdownPending || state == .shutdownReceived
   }
 
@@ -127,6 +127,7 @@ extension SCTPAssociation {
     }
     guard output.byteCount > before else { return }
     if timers[.retransmission] == nil { timers[.retransmission] = now + timeout.timeout }
+    setTailLossProbe(at: now)
   }
 
   /// §6.1 A and B: the peer's window, with one chunk to probe it when it is shut; then the congestion window.

@@ -166,6 +166,8 @@ public struct SCTPAssociation: ~Copyable {
     case handshake
     /// Chunks again (T3-rtx).
     case retransmission
+    /// The last chunk again, to hear what is missing (TLP).
+    case tailLossProbe
     /// The SACK that waited for a second packet.
     case acknowledgement
     case heartbeat
@@ -200,6 +202,7 @@ public struct SCTPAssociation: ~Copyable {
   var outboundStreamCount: UInt16
   var inboundStreamCount: UInt16
   var handshakeAttempts = 0
+  var handshakeSentAt = Instant.zero
   var cookieEcho: [UInt8] = []
   var isCookieEchoPending = false
 

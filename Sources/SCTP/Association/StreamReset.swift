@@ -76,9 +76,8 @@ extension SCTPAssociation {
   /// Puts our request among the control chunks when one is due.
   mutating func queueResetRequest(at now: Instant) {
     guard state == .established, capabilities.contains(.reconfiguration) else { return }
-    let lastTSN = UInt32(truncatingIfNeeded: retransmissions.nextTSN - 1)
-    if resets.request == nil {
-      let queue = sendQueue
+    if resets.request == nil, !resets.wanted.isEmpty {
+      let (queue, lastTSN) = (sendQueue, UInt32(truncatingIfNeeded: retransmissions.nextTSN - 1))
       resets.makeRequest(lastTSN: lastTSN) { queue.isEmpty($0) }
     }
     guard let request = resets.request, !request.isSent else { return }

@@ -24,58 +24,61 @@ struct InboundStreams {
       ? SerialNumber.extend(messageID, near: reference) : SerialNumber.extend16(messageID, near: reference)
   }
 
-  /// Takes a message and hands on what may be delivered now, in order. False for a number that came before:
-  /// the peer repeats itself.
-  mutating func insert(_ message: AssembledMessage, deliver: (AssembledMessage) -> Void) -> Bool {
-    guard !message.isUnordered else {
-      deliver(message)
-      return true
-    }
-    let stream = message.stream
-    let next = streams[stream, default: Stream()].next
+  /// What becomes of a message.
+  enum Disposition {
+    /// It may be delivered now; ask ``popReady(_:)`` for those that waited for it.
+    case ready
+    /// An earlier one is missing.
+    case waits
+    /// Its number came before: the peer repeats itself.
+    case repeated
+  }
+
+  /// Judges a message, and keeps it if it has to wait.
+  mutating func take(_ message: AssembledMessage) -> Disposition {
+    guard !message.isUnordered else { return .ready }
+    let next = streams[message.stream, default: Stream()].next
     let number = extend(message.messageID, near: next)
-    guard number >= next else { return false }
-    guard number == next else {
-      guard streams[stream, default: Stream()].waiting.updateValue(message, forKey: number) == nil else {
-        return false
-      }
-      byteCount += message.chargedByteCount
-      waitingCount += 1
-      return true
+    guard number >= next else { return .repeated }
+    guard number > next else {
+      streams[message.stream, default: Stream()].next = next + 1
+      return .ready
     }
-    deliver(message)
-    streams[stream, default: Stream()].next = next + 1
-    if waitingCount > 0 { release(stream, deliver) }
-    return true
+    let earlier = streams[message.stream, default: Stream()].waiting[number]
+    guard earlier == nil else { return .repeated }
+    streams[message.stream, default: Stream()].waiting[number] = message
+    byteCount += message.chargedByteCount
+    waitingCount += 1
+    return .waits
   }
 
-  /// Hands on the messages that waited for the one before.
-  private mutating func release(_ stream: StreamID, _ deliver: (AssembledMessage) -> Void) {
-    while let next = streams[stream]?.next,
+  /// The message that is next on a stream, if it waits here.
+  mutating func popReady(_ stream: StreamID) -> AssembledMessage? {
+    guard waitingCount > 0, let next = streams[stream]?.next,
       let message = streams[stream]?.waiting.removeValue(forKey: next)
-    {
-      byteCount -= message.chargedByteCount
-      waitingCount -= 1
-      streams[stream]?.next = next + 1
-      deliver(message)
-    }
+    else { return nil }
+    byteCount -= message.chargedByteCount
+    waitingCount -= 1
+    streams[stream]?.next = next + 1
+    return message
   }
 
-  /// The sender gave up a message: those complete before it go out, then what it held up (RFC 3758 §3.6).
-  mutating func skip(_ skipped: ForwardTSN.Skipped, deliver: (AssembledMessage) -> Void) {
-    guard !skipped.isUnordered else { return }
+  /// The sender gave up a message: those that wait before it are handed out, in order (RFC 3758 §3.6).
+  mutating func skip(_ skipped: ForwardTSN.Skipped) -> [AssembledMessage] {
+    guard !skipped.isUnordered else { return [] }
     let stream = skipped.stream
     let next = streams[stream, default: Stream()].next
     let last = extend(skipped.messageID, near: next)
-    guard last >= next else { return }
+    guard last >= next else { return [] }
+    var ready: [AssembledMessage] = []
     for number in (streams[stream]?.waiting.keys.filter { $0 <= last } ?? []).sorted() {
       guard let message = streams[stream]?.waiting.removeValue(forKey: number) else { continue }
       byteCount -= message.chargedByteCount
       waitingCount -= 1
-      deliver(message)
+      ready.append(message)
     }
     streams[stream, default: Stream()].next = last + 1
-    release(stream, deliver)
+    return ready
   }
 
   /// The peer counts anew on a stream (RFC 6525 §5.2.2).

@@ -238,6 +238,19 @@ struct RetransmissionQueue {
     advance()
   }
 
+  /// Marks the last chunk to be sent again, though it may not be lost: a probe, not a verdict. Does nothing
+  /// when it was probed already, or when its message may not be sent again.
+  mutating func probeTail(queue: borrowing SendQueue) {
+    guard lostCount == 0, let index = (0..<chunks.count).last(where: { chunks[$0].state == .inFlight }),
+      chunks[index].transmissionCount == 1,
+      queue.messages[chunks[index].fragment.message].retransmissionsMax == nil
+    else { return }
+    inFlightByteCount -= chunks[index].wireByteCount(isInterleaved: isInterleaved)
+    chunks[index].state = .lost
+    lostCount += 1
+    lostHint = cumulative + 1 + Int64(index)
+  }
+
   private mutating func lose(_ index: Int, _ queue: inout SendQueue, at now: Instant) {
     let chunk = chunks[index]
     inFlightByteCount -= chunk.wireByteCount(isInterleaved: isInterleaved)
