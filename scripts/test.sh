@@ -28,6 +28,8 @@ step "unit and simulation tests"
 swift test --skip-build --disable-xctest
 
 if $long; then
+  step "data channels' messages over 20,000 bad links"
+  SCTP_SEEDS=20000 swift test --skip-build --disable-xctest --filter SCTPTests.AssociationTests
   step "the same under AddressSanitizer"
   SWIFT_BACKTRACE=enable=no LSAN_OPTIONS=suppressions=scripts/leak-suppressions.txt \
     swift test --disable-xctest --sanitize address --scratch-path .build/address \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FoundationEssentials
 import SCTP
 import SansIO
 
@@ -131,7 +132,8 @@ struct SimulatedPair: ~Copyable {
       let extra =
         link.jitter == .zero ? 0 : Int64(random.next() % UInt64(link.jitter.nanoseconds))
       let flight = Flight(
-        arrival: now + link.delay + queueing + TimeDelta(nanoseconds: extra), isToRight: isToRight, bytes: bytes)
+        arrival: now + link.delay + queueing + TimeDelta(nanoseconds: extra), isToRight: isToRight,
+        bytes: bytes)
       let place = flights.lastIndex { $0.arrival <= flight.arrival }.map { $0 + 1 } ?? 0
       flights.insert(flight, at: place)
     }
@@ -204,6 +206,11 @@ enum TestMessage {
   static func isWhole(_ bytes: [UInt8]) -> Bool {
     Self.bytes(index(of: bytes), length: bytes.count) == bytes
   }
+}
+
+/// How many seeds a long run takes.
+enum Seeds {
+  static let count = UInt64(ProcessInfo.processInfo.environment["SCTP_SEEDS"] ?? "") ?? 0
 }
 
 /// A payload protocol for tests.
