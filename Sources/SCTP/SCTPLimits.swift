@@ -4,9 +4,10 @@ internal import SansIO
 
 /// What we bear from a peer, and what we ask of memory ourselves; each with its reason.
 enum SCTPLimits {
-  /// Ranges of TSNs above a hole. A SACK of one packet names some 280; whoever makes more holes is answered
-  /// as if the packet had been lost.
-  static let gapRangesMax = 256
+  /// Ranges of TSNs above a hole. A full queue on the way drops every second packet for a round trip, which
+  /// makes thousands; a SACK names the lowest 280 of them. Whoever makes more is answered as if the packet had
+  /// been lost.
+  static let gapRangesMax = 4096
   /// Gap blocks count in 16 bits from the cumulative TSN; what lies beyond cannot be acknowledged.
   static let tsnAheadMax: Int64 = 65_535
   /// Chunks in flight, so that the peer can name each in a gap block.

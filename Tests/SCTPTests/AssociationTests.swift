@@ -62,7 +62,10 @@ struct AssociationTests {
     pair.left.association.connect(at: pair.now)
     let isDone = pair.run(seconds: 600) { $0.left.messages.count >= 60 && $0.right.messages.count >= 60 }
     #expect(isDone, "seed \(seed)")
-    pair.run(seconds: 5)
+    pair.run(seconds: 100) {
+      $0.left.association.currentStatistics.bytesInFlight
+        + $0.right.association.currentStatistics.bytesInFlight == 0
+    }
     expectAll(pair.left.messages, sent, seed: seed)
     expectAll(pair.right.messages, sent, seed: seed)
     let closures = (pair.left.closure, pair.right.closure)
@@ -353,6 +356,8 @@ struct AssociationTests {
       Link(seed: 1, delay: .milliseconds(50), bytesPerSecond: 25_000_000, queue: .milliseconds(100)))
     let result = try Self.flood(&pair, seconds: 2)
     #expect(result.bytes > 15_000_000, "\(result)")
+    let statistics = pair.left.association.currentStatistics
+    #expect(result.gap < .milliseconds(300), "\(result.gap) \(statistics)")
     let window = pair.right.association.currentStatistics.receiveWindow
     #expect(window >= 4 << 20, "\(window)")
   }

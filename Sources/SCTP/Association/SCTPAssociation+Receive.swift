@@ -301,6 +301,10 @@ extension SCTPAssociation {
       congestion.lossDetected()
       recoveryPoint = retransmissions.nextTSN - 1
     }
+    // A SACK names only the lowest few hundred blocks, so after a great loss much is taken to be in flight that
+    // is not, and the window stays full. But each SACK means that a packet arrived: one may follow (the packet
+    // conservation of RFC 6937), and it fills the hole that hides the others.
+    recoveryCredit = recoveryPoint == nil ? 0 : configuration.packetByteCountMax
     if retransmissions.isEmpty {
       timers[.retransmission] = nil
       timers[.tailLossProbe] = nil

@@ -40,7 +40,7 @@ extension SCTPAssociation {
     timeout.backOff()
     if !isProbing { congestion.timedOut() }
     recoveryPoint = nil
-    retransmissions.timedOut(queue: &sendQueue, at: now)
+    retransmissions.timedOut(isRepeated: consecutiveTimeouts > 1, queue: &sendQueue, at: now)
     isForwardTSNPending = retransmissions.needsForwardTSN
     timers[.retransmission] = now + timeout.timeout
   }

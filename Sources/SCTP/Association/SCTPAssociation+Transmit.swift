@@ -110,11 +110,12 @@ extension SCTPAssociation {
     let headerByteCount = DataChunk.headerByteCount(isInterleaved: retransmissions.isInterleaved)
     let before = output.byteCount
     packetNumber += 1
-    while retransmissions.inFlightByteCount < congestion.window,
+    while retransmissions.inFlightByteCount < congestion.window || recoveryCredit > 0,
       let (tsn, fragment) = retransmissions.nextLost(
         byteCountMax: end - output.byteCount, packetNumber: packetNumber, at: now)
     {
       statistics.chunksRetransmitted += 1
+      recoveryCredit -= fragment.byteCount + headerByteCount
       write(fragment, tsn: tsn, into: &output)
     }
     if retransmissions.lostCount == 0 {

@@ -215,6 +215,8 @@ public struct SCTPAssociation: ~Copyable {
   var packetNumber: Int64 = 0
   /// While set, a loss up to this TSN was already answered by a smaller window.
   var recoveryPoint: Int64?
+  /// Bytes that may be sent again although the congestion window is full, for packets have left the network.
+  var recoveryCredit = 0
   var consecutiveTimeouts = 0
   var isForwardTSNPending = false
   var forwardTSNSentAt = Instant.zero

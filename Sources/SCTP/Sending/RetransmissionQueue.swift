@@ -186,21 +186,19 @@ struct RetransmissionQueue {
     largestAcknowledgedPacket = max(largestAcknowledgedPacket, chunk.packetNumber)
   }
 
-  /// Marks what the gap blocks name, and takes back what they no longer name (RFC 9260 §6.2.1 D iii).
+  /// Marks what the gap blocks name, and takes back what they no longer name (RFC 9260 §6.2.1 D iii), but not
+  /// above the last block: a SACK has no room for all of them.
   private mutating func markBlocks(
     _ outcome: inout AcknowledgementOutcome, trusted: TimeDelta, at now: Instant
   ) {
     var block = 0
-    var seen = 0
-    let previouslyAcknowledged = gapAcknowledgedCount
     for index in 0..<chunks.count {
       let tsn = cumulative + 1 + Int64(index)
       while block < blocks.count, blocks[block].last < tsn { block += 1 }
-      if block == blocks.count, seen == previouslyAcknowledged { return }
+      if block == blocks.count { return }
       let isNamed = block < blocks.count && blocks[block].first <= tsn
       switch (chunks[index].state, isNamed) {
       case (.acknowledged, let isStillNamed):
-        seen += 1
         if !isStillNamed { renege(index) }
       case (.inFlight, true), (.lost, true):
         var chunk = chunks[index]
@@ -232,8 +230,12 @@ struct RetransmissionQueue {
 
   // MARK: Loss
 
-  /// The timer ran out: all that was in flight counts as lost (RFC 9260 §6.3.3 E3).
-  mutating func timedOut(queue: inout SendQueue, at now: Instant) {
+  /// The timer ran out: all that was in flight counts as lost (RFC 9260 §6.3.3 E3). When it runs out again,
+  /// what gap blocks named does not count as arrived either: the peer may have let go of it.
+  mutating func timedOut(isRepeated: Bool, queue: inout SendQueue, at now: Instant) {
+    if isRepeated {
+      for index in 0..<chunks.count where chunks[index].state == .acknowledged { renege(index) }
+    }
     for index in 0..<chunks.count where chunks[index].state == .inFlight { lose(index, &queue, at: now) }
     advance()
   }
