@@ -193,6 +193,72 @@ struct AttackTests {
     #expect(arrived == [[9]])
   }
 
+  @Test(
+    "T22: a cookie of an INIT that came twice is dropped once the other one made the association (§5.2.4 C)")
+  func oldCookie() throws {
+    func packets(_ association: inout SCTPAssociation) -> [[UInt8]] {
+      var packets: [[UInt8]] = []
+      while true {
+        let bytes = [UInt8](writing: 2000) { _ = association.pollTransmit(into: &$0, at: .zero) }
+        guard !bytes.isEmpty else { return packets }
+        packets.append(bytes)
+      }
+    }
+    var client = SCTPAssociation(configuration: .init(), random: RandomSource(seed: 1))
+    var server = SCTPAssociation(configuration: .init(), random: RandomSource(seed: 2))
+    client.connect(at: .zero)
+    let hello = try #require(packets(&client).first)
+    server.receive(hello.rawSpan, at: .zero)
+    server.receive(hello.rawSpan, at: .zero)
+    let answers = packets(&server)
+    try #require(answers.count == 2)
+    var twin = SCTPAssociation(configuration: .init(), random: RandomSource(seed: 1))
+    twin.connect(at: .zero)
+    _ = packets(&twin)
+    let (older, newer) = (answers[0], answers[1])
+    client.receive(newer.rawSpan, at: .zero)
+    twin.receive(older.rawSpan, at: .zero)
+    let echo = try #require(packets(&client).first)
+    let oldEcho = try #require(packets(&twin).first)
+    server.receive(echo.rawSpan, at: .zero)
+    let tag = server.localTag
+    server.receive(oldEcho.rawSpan, at: .zero)
+    let (state, after, drops) = (server.state, server.localTag, server.drops[.cookie])
+    #expect(state == .established && after == tag && drops == 1)
+  }
+
+  @Test(
+    "Unknown chunks are skipped or stop the packet, are reported or not, as their two high bits say (§3.2)")
+  func unknownChunks() {
+    for (type, isReported, goesOn) in [
+      (UInt8(0x3f), false, false), (0x7f, true, false), (0xbf, false, true), (0xff, true, true),
+    ] {
+      var victim = Victim()
+      victim.forge(Chunk.array(ChunkType(rawValue: type)) + Chunk.array(.heartbeat, value: [0, 1, 0, 4]))
+      let answers = victim.drain().flatMap { packet in packet.dropFirst(12) }
+      #expect(answers.contains(ChunkType.error.rawValue) == isReported, "\(type)")
+      let isAnswered = answers.indices.contains {
+        answers[$0] == ChunkType.heartbeatAck.rawValue
+          && answers[$0...].prefix(4).elementsEqual([5, 0, 0, 8])
+      }
+      #expect(isAnswered == goesOn, "\(type)")
+    }
+  }
+
+  @Test("A heartbeat is answered as it came; an answer to none of ours is dropped")
+  func heartbeatAnswers() {
+    var victim = Victim()
+    let value: [UInt8] = [0, 1, 0, 12, 1, 2, 3, 4, 5, 6, 7, 8]
+    victim.forge(Chunk.array(.heartbeat, value: value))
+    let packets = victim.drain()
+    #expect(packets.count == 1)
+    #expect(packets.first.map { Array($0.dropFirst(12)) } == [5, 0, 0, 16] + value)
+    let before = victim.pair.right.association.drops[.unexpected]
+    victim.forge(Chunk.array(.heartbeatAck, value: value))
+    let after = victim.pair.right.association.drops[.unexpected]
+    #expect(after == before + 1)
+  }
+
   // MARK: T23
 
   @Test("T23: chunk and parameter lengths that lie are refused", arguments: 0..<8)

@@ -35,7 +35,8 @@ extension SCTPAssociation {
 
   private func initChunk(tag: UInt32, initialTSN: UInt32) -> InitChunk {
     InitChunk(
-      initiateTag: tag, window: UInt32(window.byteCount), outboundStreamCount: configuration.streamCount,
+      initiateTag: tag, window: UInt32(clamping: window.byteCount),
+      outboundStreamCount: configuration.streamCount,
       inboundStreamCount: configuration.streamCount, initialTSN: initialTSN,
       capabilities: offeredCapabilities)
   }

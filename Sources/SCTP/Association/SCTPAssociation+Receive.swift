@@ -330,13 +330,12 @@ extension SCTPAssociation {
     let information = try Parameter(parsing: &reader)
     var fields = ByteReader(information.value)
     let nonce = try fields.readUInt64()
-    let sentAt = Instant(nanoseconds: Int64(bitPattern: try fields.readUInt64()))
     guard nonce == heartbeatNonce else {
       drops[.unexpected] += 1
       return
     }
     heartbeatNonce = nil
     consecutiveTimeouts = 0
-    timeout.measured(now - sentAt)
+    timeout.measured(now - heartbeatSentAt)
   }
 }

@@ -66,10 +66,8 @@ extension SCTPAssociation {
     if heartbeatNonce != nil { guard countTimeout() else { return } }
     let nonce = random.next()
     heartbeatNonce = nonce
-    let information = [UInt8](writing: 16) { writer in
-      writer.write(nonce)
-      writer.write(UInt64(bitPattern: now.nanoseconds))
-    }
+    heartbeatSentAt = now
+    let information = [UInt8](writing: 8) { $0.write(nonce) }
     queueControl(
       Chunk.array(.heartbeat, value: Parameter.array(.heartbeatInfo, value: information)))
     timers[.heartbeat] = now + SCTPLimits.heartbeatInterval + timeout.timeout

@@ -222,7 +222,9 @@ public struct SCTPAssociation: ~Copyable {
   var forwardTSNSentAt = Instant.zero
   var replies: [[UInt8]] = []
   var controlChunks: [[UInt8]] = []
+  /// What the heartbeat under way said, and when it was sent: a peer may not tell us our own time.
   var heartbeatNonce: UInt64?
+  var heartbeatSentAt = Instant.zero
 
   // Receiving.
   var received: ReceivedTSNs

@@ -221,10 +221,13 @@ struct RetransmissionQueue {
     _ outcome: inout AcknowledgementOutcome, _ queue: inout SendQueue, at now: Instant
   ) {
     let limit = largestAcknowledgedPacket - Self.reorderingPacketsMax
-    for index in 0..<chunks.count
-    where chunks[index].state == .inFlight && chunks[index].packetNumber <= limit {
-      lose(index, &queue, at: now)
-      outcome.lostCount += 1
+    for index in 0..<chunks.count where chunks[index].state == .inFlight {
+      if chunks[index].packetNumber <= limit {
+        lose(index, &queue, at: now)
+        outcome.lostCount += 1
+      } else if chunks[index].transmissionCount == 1 {
+        return  // all after it were sent later still
+      }
     }
   }
 
