@@ -4,8 +4,12 @@ public import SansIO
 
 /// The core's face, passed through, and what the association's events mean for channels.
 extension DataChannels {
-  /// Takes a packet that DTLS decrypted.
-  public mutating func receive(_ packet: RawSpan, at now: Instant) { association.receive(packet, at: now) }
+  /// Takes a packet that DTLS decrypted. One that comes before ``connect(isDTLSClient:at:)`` is ignored: until
+  /// the roles are known no channel of the peer's could be judged.
+  public mutating func receive(_ packet: RawSpan, at now: Instant) {
+    guard isDTLSClient != nil else { return }
+    association.receive(packet, at: now)
+  }
 
   /// Does what is due.
   public mutating func handleTimeout(at now: Instant) { association.handleTimeout(at: now) }
