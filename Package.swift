@@ -71,6 +71,7 @@ let package = Package(
     .target(name: "SRTP", dependencies: ["SansIO", "COpenSSL"], swiftSettings: overC),
     .target(name: "SDP", dependencies: ["SansIO"], swiftSettings: sansIO),
     .target(name: "RTP", dependencies: ["SansIO"], swiftSettings: sansIO),
+    .target(name: "SCTP", dependencies: ["SansIO", crypto], swiftSettings: sansIO),
 
     // core
     .target(
@@ -142,6 +143,7 @@ let package = Package(
     .testTarget(name: "SRTPTests", dependencies: ["SRTP", "SansIO"], swiftSettings: common),
     .testTarget(name: "SDPTests", dependencies: ["SDP", "SansIO"], swiftSettings: common),
     .testTarget(name: "RTPTests", dependencies: ["RTP", "SansIO"], swiftSettings: common),
+    .testTarget(name: "SCTPTests", dependencies: ["SCTP", "SansIO"], swiftSettings: common),
     .testTarget(
       name: "WebRTCCoreTests", dependencies: ["WebRTCCore", "ICE", "DTLS", "SDP", "RTP", "SansIO"],
       swiftSettings: common),

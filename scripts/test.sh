@@ -41,6 +41,8 @@ if $long; then
   step "paths through 10,000 random networks, and every pair of NAT kinds twenty times"
   KVS_LONG_TESTS=1 swift test --skip-build --disable-xctest \
     --filter 'NATMatrixTests|FirewallMatrixTests|RandomNetworkTests|PathFaultTests|RelayFaultTests' | tail -n 3
+  step "data channels' messages over 20,000 bad links"
+  SCTP_SEEDS=20000 swift test --skip-build --disable-xctest --filter SCTPTests.AssociationTests
   step "all tests under AddressSanitizer"
   SWIFT_BACKTRACE=enable=no LSAN_OPTIONS=suppressions=scripts/leak-suppressions.txt \
     swift_tests --sanitize address --scratch-path .build/address -Xswiftc -use-ld=lld

@@ -127,6 +127,12 @@ extension RawSpan {
     return unsafe unsafeLoad(fromByteOffset: offset, as: UInt8.self)
   }
 
+  /// The eight bytes from `offset`, the first one least significant; traps past the end (checksum loops).
+  @inlinable
+  public func littleEndianWord(at offset: Int) -> UInt64 {
+    unsafe UInt64(littleEndian: unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self))
+  }
+
   /// Whether both spans hold the same bytes; takes a time that depends on the length alone (for digests).
   @inlinable
   public func isEqualInConstantTime(to other: RawSpan) -> Bool {
@@ -147,6 +153,12 @@ extension [UInt8] {
   public var rawSpan: RawSpan {
     @_lifetime(borrow self)
     get { unsafe span.bytes }
+  }
+
+  /// Appends borrowed bytes.
+  @inlinable
+  public mutating func append(copying bytes: RawSpan) {
+    unsafe bytes.withUnsafeBytes { unsafe append(contentsOf: $0) }
   }
 
   /// Copies borrowed bytes to an array.

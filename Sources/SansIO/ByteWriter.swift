@@ -77,6 +77,16 @@ extension OutputRawSpan {
       unsafe memory.storeBytes(of: value.bigEndian, toByteOffset: offset, as: UInt16.self)
     }
   }
+
+  /// Overwrites four bytes written earlier, `offset` bytes from the start (checksums).
+  @inlinable
+  @_lifetime(self: copy self)
+  public mutating func patch(_ value: UInt32, at offset: Int) {
+    precondition(offset >= 0 && offset + 4 <= byteCount, "patch outside of what was written")
+    unsafe withUnsafeMutableBytes { memory, _ in
+      unsafe memory.storeBytes(of: value.bigEndian, toByteOffset: offset, as: UInt32.self)
+    }
+  }
 }
 
 extension [UInt8] {

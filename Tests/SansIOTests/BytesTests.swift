@@ -66,4 +66,18 @@ struct BytesTests {
     #expect(isEqual([1, 2, 3, 4]))
     #expect(!isEqual([1, 2, 3]))
   }
+
+  @Test("Words are read least significant byte first, bytes appended, and four bytes patched")
+  func wordsAndPatches() {
+    var bytes: [UInt8] = [0]
+    let more: [UInt8] = [1, 2, 3, 4, 5, 6, 7, 8]
+    bytes.append(copying: more.rawSpan)
+    let word = bytes.rawSpan.littleEndianWord(at: 1)
+    #expect(word == 0x0807_0605_0403_0201)
+    let patched = [UInt8](writing: 6) { writer in
+      writer.writeZeros(6)
+      writer.patch(0x0102_0304 as UInt32, at: 1)
+    }
+    #expect(patched == [0, 1, 2, 3, 4, 0])
+  }
 }

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import SansIO
+
+/// Packets in: checks, then one chunk after the other (RFC 9260 §6, §8.5).
+extension SCTPAssociation {
+  /// Takes a packet that DTLS decrypted. Whatever is wrong with it is counted, not thrown.
+  public mutating func receive(_ packet: RawSpan, at now: Instant) {
+    do throws(ParseError) {
+      try accept(packet, at: now)
+    } catch {
+      drops[.malformed] += 1
+    }
+  }
+
+  private mutating func accept(_ packet: RawSpan, at now: Instant) throws(ParseError) {
+    var reader = ByteReader(packet)
+    let header = try CommonHeader(parsing: &reader)
+    guard let first = packet.byte(at: CommonHeader.byteCount) else { throw .truncated }
+    let type = ChunkType(rawValue: first)
+    guard header.sourcePort == configuration.remotePort, header.destinationPort == configuration.localPort
+    else {
+      drops[.port] += 1
+      return
+    }
+    guard isIntact(packet, header, first: type) else {
+      drops[.checksum] += 1
+      return
+    }
+    guard try isOurs(header, first: type, flags: packet.byte(at: CommonHeader.byteCount + 1) ?? 0, reader)
+    else {
+      drops[.verificationTag] += 1
+      return
+    }
+    statistics.packetsReceived += 1
+    var holdsData = false
+    while reader.remaining >= Chunk.headerByteCount {
+      let chunk = try Chunk(parsing: &reader)
+      if chunk.type == .data || chunk.type == .interleavedData {
+        holdsData = true
+        guard try receiveData(chunk, at: now) else { break }
+      } else {
+        guard try receiveControl(chunk, header, at: now) else { break }
+      }
+    }
+    if holdsData { acknowledgeLater(at: now) }
+    progressShutdown(at: now)
+  }
+
+  /// RFC 9653 §5.2: no checksum is fine where we said so, but for a handshake's packets.
+  private func isIntact(_ packet: RawSpan, _ header: CommonHeader, first: ChunkType) -> Bool {
+    if header.checksum == 0, configuration.offersZeroChecksum, first != .initiation, first != .cookieEcho {
+      return true
+    }
+    return Checksum.ofPacket(packet) == header.checksum
+  }
+
+  /// The rules of §8.5 and §8.5.1, and what §8.4 says of packets that belong to nothing.
+  private mutating func isOurs(
+    _ header: CommonHeader, first: ChunkType, flags: UInt8, _ reader: borrowing ByteReader
+  ) throws(ParseError) -> Bool {
+    switch first {
+    case .initiation: return header.verificationTag == 0
+    case .cookieEcho: return true
+    case .abort, .shutdownComplete:
+      let isReflected = flags & 1 == 1
+      guard state != .closed else { return false }
+      return header.verificationTag == (isReflected ? peerTag : localTag) && header.verificationTag != 0
+    case .shutdownAck where state == .closed && isOver && header.verificationTag == localTag:
+      // Our SHUTDOWN COMPLETE got lost.
+      reply(Chunk.array(.shutdownComplete), tag: peerTag)
+      return false
+    case _ where state == .closed && isOver && header.verificationTag == localTag:
+      // §8.4: our ABORT got lost.
+      reply(Chunk.array(.abort), tag: peerTag)
+      return false
+    default: return state != .closed && header.verificationTag == localTag
+    }
+  }
+
+  /// Any chunk but DATA. Returns whether to go on with the packet.
+  private mutating func receiveControl(
+    _ chunk: borrowing Chunk, _ header: CommonHeader, at now: Instant
+  ) throws(ParseError) -> Bool {
+    switch chunk.type {
+    case .initiation:
+      guard header.verificationTag == 0 else { throw .invalid("INIT among others") }
+      try receiveInit(chunk, at: now)
+      return false
+    case .initiationAck:
+      try receiveInitAck(chunk, at: now)
+      return false
+    case .cookieEcho: return try receiveCookieEcho(chunk, tag: header.verificationTag, at: now)
+    case .abort:
+      finish(.abortedByPeer(ErrorCause.first(in: chunk.value)))
+      return false
+    case .shutdownComplete:
+      if state == .shutdownAckSent { finish(.shutdown) }
+      return false
+    case _ where header.verificationTag != localTag || state == .closed:
+      // A COOKIE ECHO that was refused, or a chunk that made an end.
+      return false
+    case .cookieAck: receiveCookieAck(at: now)
+    case .sack: try receiveSack(chunk, at: now)
+    case .heartbeat:
+      guard chunk.value.byteCount <= SCTPLimits.heartbeatByteCountMax else { throw .invalid("heartbeat") }
+      queueControl(Chunk.array(.heartbeatAck, value: [UInt8](copying: chunk.value)))
+    case .heartbeatAck: try receiveHeartbeatAck(chunk, at: now)
+    case .error:
+      if ErrorCause.first(in: chunk.value) == .staleCookie { cookieWasStale(at: now) }
+    case .shutdown: try receiveShutdown(chunk, at: now)
+    case .shutdownAck: receiveShutdownAck()
+    case .forwardTSN, .interleavedForwardTSN: try receiveForwardTSN(chunk, at: now)
+    case .reconfiguration: try receiveReconfiguration(chunk, at: now)
+    default: return receiveUnknown(chunk)
+    }
+    return state != .closed
+  }
+
+  /// RFC 9260 §3.2: the two highest bits of an unknown type say what to do.
+  private mutating func receiveUnknown(_ chunk: borrowing Chunk) -> Bool {
+    if chunk.type.isReportedWhenUnknown {
+      let shown = chunk.bytes.extracting(0..<min(chunk.bytes.byteCount, InitChunk.reportedByteCountMax))
+      let cause = ErrorCause.unrecognizedChunk.array(information: [UInt8](copying: shown))
+      queueControl(Chunk.array(.error, value: cause))
+    }
+    return !chunk.type.stopsWhenUnknown
+  }
+
+  // MARK: DATA
+
+  /// Takes a DATA or I-DATA chunk (§6.2, §6.5, §6.9). Returns whether to go on with the packet.
+  private mutating func receiveData(_ chunk: borrowing Chunk, at now: Instant) throws(ParseError) -> Bool {
+    guard state == .established || state == .shutdownPending || state == .shutdownSent else {
+      drops[.unexpected] += 1
+      return state != .closed
+    }
+    let isInterleaved = chunk.type == .interleavedData
+    var reader = ByteReader(chunk.value)
+    let data = try DataChunk(parsing: &reader, flags: chunk.flags, isInterleaved: isInterleaved)
+    let payload = reader.readRest()
+    guard payload.byteCount > 0 else {
+      abort(.noUserData)
+      return false
+    }
+    guard isInterleaved == capabilities.contains(.interleaving) else {
+      abort(.protocolViolation)
+      return false
+    }
+    let tsn = received.extend(data.tsn)
+    switch received.novelty(of: tsn) {
+    case .duplicate:
+      received.noteDuplicate(tsn)
+      isAcknowledgementDue = true
+    case .refused:
+      drops[.tooManyGaps] += 1
+      isAcknowledgementDue = true
+    case .new:
+      if data.flags.contains(.immediate) { isAcknowledgementDue = true }
+      guard data.stream.rawValue < inboundStreamCount else { return refuseStream(data, tsn) }
+      guard hasRoom(for: payload.byteCount, tsn) else { return state != .closed }
+      store(data, tsn, payload, at: now)
+    }
+    return state != .closed
+  }
+
+  /// §6.5: the chunk counts as received, and the sender is told.
+  private mutating func refuseStream(_ data: DataChunk, _ tsn: Int64) -> Bool {
+    received.insert(tsn)
+    let id = data.stream.rawValue
+    let information = [UInt8(id >> 8), UInt8(truncatingIfNeeded: id), 0, 0]
+    queueControl(Chunk.array(.error, value: ErrorCause.invalidStream.array(information: information)))
+    return true
+  }
+
+  /// Whether the window takes a chunk. The one that is due next may exceed it by a sixteenth, for it may
+  /// release others; if even that is full of pieces that nothing can complete, the peer has gone too far.
+  private mutating func hasRoom(for byteCount: Int, _ tsn: Int64) -> Bool {
+    let needed = receiveBufferedByteCount + byteCount + SCTPLimits.entryByteCount
+    guard needed > window.byteCount else { return true }
+    isAcknowledgementDue = true
+    if tsn == received.cumulative + 1 {
+      if needed <= window.byteCount + window.byteCount / 16 { return true }
+      if undeliveredByteCount == 0, window.byteCount == configuration.receiveWindowByteCountMax {
+        abort(.outOfResource)
+        return false
+      }
+    }
+    drops[.windowFull] += 1
+    return false
+  }
+
+  private mutating func store(_ data: DataChunk, _ tsn: Int64, _ payload: RawSpan, at now: Instant) {
+    switch reassembly.insert(data, tsn: tsn, payload: payload) {
+    case .stored: break
+    case .refused:
+      guard tsn != received.cumulative + 1 else { return abort(.outOfResource) }
+      drops[.tooManyGaps] += 1
+      return
+    case .violation(let cause): return abort(cause)
+    case .complete(let message): order(message)
+    }
+    received.insert(tsn)
+    window.received(payload.byteCount, roundTripTime: timeout.smoothed, at: now)
+    performDeferredReset()
+  }
+
+  private mutating func order(_ message: AssembledMessage) {
+    switch inboundStreams.take(message) {
+    case .ready: deliver(message)
+    case .waits: return
+    case .repeated:
+      drops[.duplicateMessage] += 1
+      return
+    }
+    while let next = inboundStreams.popReady(message.stream) { deliver(next) }
+  }
+
+  /// §6.2: at least every second packet is acknowledged, at once when something is missing. "At once" means
+  /// with the next ``pollTransmit(into:at:)``, so that one SACK answers all packets that came in one batch.
+  private mutating func acknowledgeLater(at now: Instant) {
+    guard state != .closed else { return }
+    packetsSinceAcknowledgement += 1
+    if packetsSinceAcknowledgement >= 2 || received.hasGaps || state == .shutdownSent {
+      isAcknowledgementDue = true
+    } else if timers[.acknowledgement] == nil {
+      timers[.acknowledgement] = now + SCTPLimits.acknowledgementDelay
+    }
+    if state == .shutdownSent { sendShutdown(at: now) }
+  }
+
+  // MARK: FORWARD-TSN
+
+  /// The peer gave up messages (RFC 3758 §3.6).
+  private mutating func receiveForwardTSN(_ chunk: borrowing Chunk, at now: Instant) throws(ParseError) {
+    guard state != .cookieWait, state != .cookieEchoed else {
+      drops[.unexpected] += 1
+      return
+    }
+    let isInterleaved = chunk.type == .interleavedForwardTSN
+    guard capabilities.contains(.partialReliability), isInterleaved == capabilities.contains(.interleaving)
+    else { return abort(.protocolViolation) }
+    var reader = ByteReader(chunk.value)
+    let forward = try ForwardTSN(parsing: &reader, isInterleaved: isInterleaved)
+    let tsn = received.extend(forward.cumulativeTSN)
+    isAcknowledgementDue = true
+    guard tsn > received.cumulative else { return }
+    guard tsn - received.cumulative <= SCTPLimits.tsnAheadMax else {
+      drops[.tooManyGaps] += 1
+      return
+    }
+    received.advance(to: tsn)
+    if !isInterleaved { reassembly.giveUp(through: tsn) }
+    for skipped in forward.skipped where skipped.stream.rawValue < inboundStreamCount {
+      if isInterleaved { reassembly.giveUp(skipped) }
+      for message in inboundStreams.skip(skipped) { deliver(message) }
+      while let next = inboundStreams.popReady(skipped.stream) { deliver(next) }
+    }
+    performDeferredReset()
+  }
+
+  // MARK: SACK
+
+  private mutating func receiveSack(_ chunk: borrowing Chunk, at now: Instant) throws(ParseError) {
+    guard state != .cookieWait, state != .cookieEchoed else {
+      drops[.unexpected] += 1
+      return
+    }
+    var reader = ByteReader(chunk.value)
+    let sack = try SackChunk(parsing: &reader)
+    let inFlightBefore = retransmissions.inFlightByteCount
+    let outcome: AcknowledgementOutcome?
+    do throws(ParseError) {
+      outcome = try retransmissions.acknowledge(
+        sack, queue: &sendQueue, smoothedRoundTrip: timeout.smoothed, at: now)
+    } catch {
+      drops[.forgedAcknowledgement] += 1
+      return
+    }
+    guard let outcome else { return }
+    peerWindow = Int(sack.window)
+    digest(outcome, inFlightBefore: inFlightBefore, at: now)
+  }
+
+  /// Whether the peer takes less than a packet.
+  func isWindowShut() -> Bool { peerWindow < configuration.packetByteCountMax }
+
+  /// What follows from a SACK: round-trip time, congestion window, timers (§6.3.2, §7.2).
+  mutating func digest(_ outcome: AcknowledgementOutcome, inFlightBefore: Int, at now: Instant) {
+    if outcome.newlyAcknowledgedByteCount > 0 || isWindowShut() { consecutiveTimeouts = 0 }
+    if let sample = outcome.roundTripTime { timeout.measured(sample) }
+    if let point = recoveryPoint, retransmissions.cumulative >= point { recoveryPoint = nil }
+    if outcome.newlyAcknowledgedByteCount > 0 {
+      congestion.acknowledged(
+        Acknowledgement(
+          byteCount: outcome.newlyAcknowledgedByteCount, previousInFlightByteCount: inFlightBefore,
+          roundTripTime: outcome.roundTripTime, isCumulative: outcome.isCumulativeAdvanced),
+        isRecovering: recoveryPoint != nil)
+    }
+    if outcome.lostCount > 0, recoveryPoint == nil {
+      congestion.lossDetected()
+      recoveryPoint = retransmissions.nextTSN - 1
+    }
+    // A SACK names only the lowest few hundred blocks, so after a great loss much is taken to be in flight that
+    // is not, and the window stays full. But each SACK means that a packet arrived: one may follow (the packet
+    // conservation of RFC 6937), and it fills the hole that hides the others.
+    recoveryCredit = recoveryPoint == nil ? 0 : configuration.packetByteCountMax
+    if retransmissions.isEmpty {
+      timers[.retransmission] = nil
+      timers[.tailLossProbe] = nil
+    } else if outcome.isCumulativeAdvanced || timers[.retransmission] == nil {
+      timers[.retransmission] = now + timeout.timeout
+    }
+    noteForwardTSN(at: now)
+  }
+
+  /// RFC 3758 §3.5 C3, no more often than once per round trip unless there is news.
+  mutating func noteForwardTSN(at now: Instant) {
+    guard retransmissions.needsForwardTSN else {
+      isForwardTSNPending = false
+      return
+    }
+    if now - forwardTSNSentAt >= timeout.smoothed ?? timeout.timeout { isForwardTSNPending = true }
+  }
+
+  // MARK: HEARTBEAT ACK
+
+  private mutating func receiveHeartbeatAck(_ chunk: borrowing Chunk, at now: Instant) throws(ParseError) {
+    var reader = ByteReader(chunk.value)
+    let information = try Parameter(parsing: &reader)
+    var fields = ByteReader(information.value)
+    let nonce = try fields.readUInt64()
+    guard nonce == heartbeatNonce else {
+      drops[.unexpected] += 1
+      return
+    }
+    heartbeatNonce = nil
+    consecutiveTimeouts = 0
+    timeout.measured(now - heartbeatSentAt)
+  }
+}

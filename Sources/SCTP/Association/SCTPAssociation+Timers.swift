@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import SansIO
+
+/// What time brings (RFC 9260 §6.3, §8.1, §8.3).
+extension SCTPAssociation {
+  /// Does what is due. Call it at ``nextDeadline``, or later; poll afterwards.
+  public mutating func handleTimeout(at now: Instant) {
+    while let timer = timers.popExpired(at: now) {
+      switch timer {
+      case .handshake: handshakeTimedOut(at: now)
+      case .retransmission: retransmissionTimedOut(at: now)
+      case .tailLossProbe: probeTail(at: now)
+      case .acknowledgement: isAcknowledgementDue = true
+      case .heartbeat: sendHeartbeat(at: now)
+      case .shutdown: shutdownTimedOut(at: now)
+      case .shutdownGuard: abort(.userInitiated)
+      case .streamReset: resets.timedOut()
+      }
+    }
+  }
+
+  /// Counts a timeout against the peer (§8.1); ends the association after too many.
+  mutating func countTimeout() -> Bool {
+    consecutiveTimeouts += 1
+    guard consecutiveTimeouts <= SCTPLimits.retransmissionsMax else {
+      reply(Chunk.array(.abort), tag: peerTag)
+      finish(.unreachable)
+      return false
+    }
+    return true
+  }
+
+  /// T3-rtx (§6.3.3).
+  private mutating func retransmissionTimedOut(at now: Instant) {
+    guard !retransmissions.isEmpty else { return }
+    statistics.timeouts += 1
+    let isProbing = isWindowShut() && retransmissions.count == 1
+    guard countTimeout() else { return }
+    timeout.backOff()
+    if !isProbing { congestion.timedOut() }
+    recoveryPoint = nil
+    retransmissions.timedOut(isRepeated: consecutiveTimeouts > 1, queue: &sendQueue, at: now)
+    isForwardTSNPending = retransmissions.needsForwardTSN
+    timers[.retransmission] = now + timeout.timeout
+  }
+
+  /// The end of a burst got lost, or its SACK: with nothing after it, no SACK tells so. Sends the last chunk
+  /// again long before T3 runs out (RFC 8985 §7.3); the answer shows what is missing.
+  private mutating func probeTail(at now: Instant) {
+    guard mayTransmitData, !isWindowShut() else { return }
+    retransmissions.probeTail(queue: sendQueue)
+  }
+
+  /// Two round trips and the peer's longest delay of a SACK after the last packet (RFC 8985 §7.2), if that is
+  /// before T3 runs out.
+  mutating func setTailLossProbe(at now: Instant) {
+    guard let smoothed = timeout.smoothed else { return }
+    let probe = now + smoothed * 2 + SCTPLimits.probeDelay
+    if let deadline = timers[.retransmission], probe < deadline { timers[.tailLossProbe] = probe }
+  }
+
+  /// §8.3: tells an idle peer that lives from one that is gone.
+  private mutating func sendHeartbeat(at now: Instant) {
+    guard state == .established else { return }
+    if heartbeatNonce != nil { guard countTimeout() else { return } }
+    let nonce = random.next()
+    heartbeatNonce = nonce
+    heartbeatSentAt = now
+    let information = [UInt8](writing: 8) { $0.write(nonce) }
+    queueControl(
+      Chunk.array(.heartbeat, value: Parameter.array(.heartbeatInfo, value: information)))
+    timers[.heartbeat] = now + SCTPLimits.heartbeatInterval + timeout.timeout
+  }
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import SansIO
+
+/// The core's face, passed through, and what the association's events mean for channels.
+extension DataChannels {
+  /// Takes a packet that DTLS decrypted. One that comes before ``connect(isDTLSClient:at:)`` is ignored: until
+  /// the roles are known no channel of the peer's could be judged.
+  public mutating func receive(_ packet: RawSpan, at now: Instant) {
+    guard isDTLSClient != nil else { return }
+    association.receive(packet, at: now)
+  }
+
+  /// Does what is due.
+  public mutating func handleTimeout(at now: Instant) { association.handleTimeout(at: now) }
+
+  /// When ``handleTimeout(at:)`` wants to be called.
+  public var nextDeadline: Instant? { association.nextDeadline }
+
+  /// Writes packets; see ``SCTPAssociation/pollTransmit(into:at:)``. Poll events first: they lead to packets.
+  public mutating func pollTransmit(into output: inout OutputRawSpan, at now: Instant) -> PacketBatch? {
+    association.pollTransmit(into: &output, at: now)
+  }
+
+  /// Ends the association with everything delivered.
+  public mutating func shutdown(at now: Instant) { association.shutdown(at: now) }
+
+  /// The next thing that happened. Messages that are not polled hold the peer's window shut.
+  public mutating func pollEvent(at now: Instant) -> Event? {
+    while events.isEmpty, let event = association.pollEvent() { translate(event, at: now) }
+    return events.popFirst()
+  }
+
+  private mutating func translate(_ event: SCTPAssociation.Event, at now: Instant) {
+    switch event {
+    case .connected:
+      isConnected = true
+      events.append(.connected)
+      for id in records.keys.sorted(by: { $0.rawValue < $1.rawValue }) where !begin(id, at: now) {
+        forget(id)
+      }
+    case .message(let message): take(message, at: now)
+    case .incomingStreamsReset(let streams):
+      for stream in streams.isEmpty ? Array(channelOfStream.keys) : streams { peerReset(stream) }
+    case .outgoingStreamsReset(let streams, let isPerformed):
+      for stream in streams { weReset(stream, isPerformed: isPerformed) }
+    case .bufferedAmountLow(let stream):
+      if let id = channelOfStream[stream] { events.append(.bufferedAmountLow(id)) }
+    case .restarted: forgetAll()
+    case .closed(let closure):
+      forgetAll()
+      events.append(.ended(closure))
+    }
+  }
+
+  private mutating func forgetAll() {
+    for id in records.keys.sorted(by: { $0.rawValue < $1.rawValue }) { forget(id) }
+    refusedStreams = []
+  }
+
+  // MARK: Messages
+
+  private mutating func take(_ message: SCTPAssociation.Message, at now: Instant) {
+    guard message.payloadProtocol != Payload.control else { return control(message, at: now) }
+    guard let id = channelOfStream[message.stream], let state = records[id]?.state,
+      state == .open || state == .closing
+    else {
+      drops[.unknownChannel] += 1
+      return
+    }
+    records[id]?.awaitsAck = false
+    let content: DataChannelMessage
+    switch message.payloadProtocol {
+    case Payload.text: content = DataChannelMessage(isText: true, bytes: message.bytes)
+    case Payload.binary: content = DataChannelMessage(message.bytes)
+    case Payload.emptyText: content = DataChannelMessage(isText: true, bytes: [])
+    case Payload.emptyBinary: content = DataChannelMessage([])
+    default:
+      drops[.unknownPayload] += 1
+      return
+    }
+    records[id]?.statistics.messagesReceived += 1
+    records[id]?.statistics.bytesReceived += UInt64(content.bytes.count)
+    events.append(.message(id, content))
+  }
+
+  /// OPEN and ACK (RFC 8832 §6).
+  private mutating func control(_ message: SCTPAssociation.Message, at now: Instant) {
+    let bytes = message.bytes.rawSpan
+    var reader = ByteReader(bytes)
+    do throws(ParseError) {
+      switch try DCEPMessage(parsing: &reader) {
+      case .ack:
+        if let id = channelOfStream[message.stream] {
+          records[id]?.awaitsAck = false
+        } else {
+          drops[.unknownChannel] += 1
+        }
+      case .open(let parameters): accept(parameters, on: message.stream, at: now)
+      }
+    } catch {
+      drops[.malformed] += 1
+      refuse(message.stream)
+    }
+  }
+
+  /// The peer opens a channel: on a stream of its own parity, which is free, within our limits.
+  private mutating func accept(
+    _ parameters: DataChannelParameters, on stream: StreamID, at now: Instant
+  ) {
+    guard let isDTLSClient, (stream.rawValue & 1 == 1) == isDTLSClient, isFree(stream),
+      stream.rawValue < association.sendStreamCount
+    else {
+      drops[.wrongStream] += 1
+      return refuse(stream)
+    }
+    guard records.count < configuration.channelCountMax,
+      nameByteCount + parameters.byteCount <= configuration.nameByteCountMax
+    else {
+      drops[.tooManyChannels] += 1
+      return refuse(stream)
+    }
+    let id = add(DataChannelRecord(parameters: parameters, state: .open))
+    bind(id, to: stream)
+    nameByteCount += parameters.byteCount
+    openedCount += 1
+    association.sendControl(
+      DCEPMessage.ack.array(), on: stream, payloadProtocol: Payload.control, at: now)
+    events.append(.incoming(id, parameters))
+  }
+
+  /// Closes the stream of a channel that we do not want; one that is in use is left alone.
+  private mutating func refuse(_ stream: StreamID) {
+    guard isFree(stream), stream.rawValue < association.sendStreamCount, association.canResetStreams
+    else { return }
+    refusedStreams.insert(stream)
+    association.resetStreams([stream])
+  }
+
+  // MARK: Closing
+
+  /// The peer closed its side: drop what waits and close ours.
+  private mutating func peerReset(_ stream: StreamID) {
+    guard let id = channelOfStream[stream] else { return }
+    records[id]?.isIncomingReset = true
+    if records[id]?.state == .open {
+      records[id]?.state = .closing
+      events.append(.closing(id))
+      association.discardUnsent(on: stream)
+      association.resetStreams([stream])
+    }
+    closeIfDone(id)
+  }
+
+  private mutating func weReset(_ stream: StreamID, isPerformed: Bool) {
+    refusedStreams.remove(stream)
+    guard let id = channelOfStream[stream] else { return }
+    records[id]?.isOutgoingReset = true
+    // A peer that will not reset will not answer with a reset of its own either.
+    if !isPerformed { records[id]?.isIncomingReset = true }
+    closeIfDone(id)
+  }
+
+  private mutating func closeIfDone(_ id: DataChannelID) {
+    guard let record = records[id], record.isIncomingReset, record.isOutgoingReset else { return }
+    forget(id)
+  }
+}
