@@ -33,15 +33,23 @@ let certificates = Target.Dependency.product(name: "X509", package: "swift-certi
 let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 
+/// Data channels can be left out (`--disable-default-traits`): then nothing links SCTP, and offers of it are refused.
+let sctp = Target.Dependency.target(name: "SCTP", condition: .when(traits: ["DataChannels"]))
+
 let package = Package(
   name: "swift-kvs-webrtc",
   products: [
     .executable(name: "kvs-webrtc", targets: ["kvs-webrtc"]),
     .library(name: "ICE", targets: ["ICE", "SansIO"]),
+    .library(name: "SCTP", targets: ["SCTP", "SansIO"]),
     .library(name: "WebRTC", targets: ["WebRTC"]),
     .library(name: "KinesisVideo", targets: ["KinesisVideo"]),
     .library(name: "LocalKinesisVideo", targets: ["LocalKinesisVideo"]),
     .library(name: "WebRTCTesting", targets: ["WebRTCTesting"]),
+  ],
+  traits: [
+    .default(enabledTraits: ["DataChannels"]),
+    .trait(name: "DataChannels", description: "Data channels over SCTP (RFC 8831)"),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
@@ -75,16 +83,15 @@ let package = Package(
 
     // core
     .target(
-      name: "WebRTCCore", dependencies: ["SansIO", "ICE", "DTLS", "SRTP", "SDP", "RTP"], swiftSettings: sansIO
-    ),
+      name: "WebRTCCore", dependencies: ["SansIO", "ICE", "DTLS", "SRTP", "SDP", "RTP", sctp],
+      swiftSettings: sansIO),
 
     // network
     .target(
       name: "WebRTC",
       dependencies: [
-        "SansIO", "ICE", "DTLS", "SDP", "RTP", "WebRTCCore", nio, nioPosix, nioHTTP1, nioTLS, nioSSL,
-        nioExtras,
-        log,
+        "SansIO", "ICE", "DTLS", "SDP", "RTP", sctp, "WebRTCCore", nio, nioPosix, nioHTTP1, nioTLS, nioSSL,
+        nioExtras, log,
       ],
       swiftSettings: overC),
 
@@ -133,7 +140,7 @@ let package = Package(
     .target(name: "CVirtualClock"),
     .target(
       name: "WebRTCTesting",
-      dependencies: ["SansIO", "WebRTCCore", "ICE", "DTLS", "SRTP", "RTP", "CVirtualClock"],
+      dependencies: ["SansIO", "WebRTCCore", "ICE", "DTLS", "SRTP", "RTP", sctp, "CVirtualClock"],
       swiftSettings: overC),
 
     // tests
@@ -145,16 +152,17 @@ let package = Package(
     .testTarget(name: "RTPTests", dependencies: ["RTP", "SansIO"], swiftSettings: common),
     .testTarget(name: "SCTPTests", dependencies: ["SCTP", "SansIO"], swiftSettings: common),
     .testTarget(
-      name: "WebRTCCoreTests", dependencies: ["WebRTCCore", "ICE", "DTLS", "SDP", "RTP", "SansIO"],
+      name: "WebRTCCoreTests", dependencies: ["WebRTCCore", "ICE", "DTLS", "SDP", "RTP", sctp, "SansIO"],
       swiftSettings: common),
     .testTarget(
       name: "SimulationTests",
-      dependencies: ["WebRTCTesting", "WebRTCCore", "ICE", "DTLS", "SDP", "RTP", "SansIO"],
+      dependencies: ["WebRTCTesting", "WebRTCCore", "ICE", "DTLS", "SDP", "RTP", sctp, "SansIO"],
       swiftSettings: common),
     .testTarget(
       name: "WebRTCTests",
       dependencies: [
-        "WebRTC", "WebRTCCore", "ICE", "DTLS", "SansIO", "RTP", "SDP", nio, nioPosix, nioSSL, nioHTTP1, log,
+        "WebRTC", "WebRTCCore", "ICE", "DTLS", "SansIO", "RTP", "SDP", sctp, nio, nioPosix, nioSSL, nioHTTP1,
+        log,
       ],
       swiftSettings: common),
     .testTarget(

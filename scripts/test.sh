@@ -44,10 +44,10 @@ if $long; then
   step "data channels' messages over 20,000 bad links"
   SCTP_SEEDS=20000 swift test --skip-build --disable-xctest --filter SCTPTests.AssociationTests
   step "all tests under AddressSanitizer"
-  SWIFT_BACKTRACE=enable=no LSAN_OPTIONS=suppressions=scripts/leak-suppressions.txt \
+  SWIFT_BACKTRACE=enable=no LSAN_OPTIONS=suppressions=$PWD/scripts/leak-suppressions.txt \
     swift_tests --sanitize address --scratch-path .build/address -Xswiftc -use-ld=lld
   step "the same under ThreadSanitizer"
-  SWIFT_BACKTRACE=enable=no \
+  SWIFT_BACKTRACE=enable=no TSAN_OPTIONS=suppressions=$PWD/scripts/thread-suppressions.txt \
     swift_tests --sanitize thread --scratch-path .build/thread -Xswiftc -use-ld=lld
   step "the fuzzers' corpora"
   scripts/fuzz.sh --check

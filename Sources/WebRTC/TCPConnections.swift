@@ -100,7 +100,6 @@ final class TCPConnections {
 
   /// Queues a burst on its connection; ``flush()`` sends it.
   func send(_ burst: ByteBuffer, as transmit: Transmit) {
-    print("SEND", transmit, burst.readableBytes);
     guard let connection = connections[transmit.route.socket.id], let channel = connection.channel else {
       return delegate.tcpDropped(.socketClosed)
     }

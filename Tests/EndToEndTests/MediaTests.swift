@@ -40,12 +40,17 @@ struct MediaTests {
     #expect(pictures.allSatisfy { $0.lostPacketCount == 0 })
     let numbers = pictures.map { pictureNumbers[$0.bytes] ?? -1 }
     #expect(!numbers.contains(-1), "each picture is one of the clip")
-    for (number, next) in zip(numbers, numbers.dropFirst()) { #expect(next == (number + 1) % pictureCount) }
+    let ticks = zip(pictures, pictures.dropFirst()).map { Int32(bitPattern: $1.timestamp &- $0.timestamp) }
+    for (index, (number, next)) in zip(numbers, numbers.dropFirst()).enumerated() {
+      // A master that was held up for half a second goes on in step with the clock, from the next key frame.
+      let step = (next - number + pictureCount) % pictureCount
+      let isLeap = pictures[index + 1].isKeyFrame && ticks[index] == Int32(3600 * step)
+      #expect(step == 1 || isLeap, "picture \(number) is followed by \(next)")
+    }
     // The running group is squeezed into the time of one picture, so that times never go back.
-    let steps = zip(pictures, pictures.dropFirst()).map { Int32(bitPattern: $1.timestamp &- $0.timestamp) }
-    #expect(steps.allSatisfy { (1...3600).contains($0) })
-    let late = steps.drop { $0 < 3600 }
-    #expect(late.count >= pictures.count - 27 && late.allSatisfy { $0 == 3600 })
+    #expect(ticks.allSatisfy { $0 >= 1 })
+    let late = ticks.drop { $0 < 3600 }
+    #expect(late.count >= pictures.count - 27 && late.allSatisfy { $0 % 3600 == 0 })
   }
 
   private func expectEvenSound(_ packets: [MediaFrame]) {
