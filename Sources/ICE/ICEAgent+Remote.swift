@@ -68,6 +68,8 @@ extension ICEAgent {
     if candidate.transport == .tcpPassive { noteTCPCandidate(at: address) }
     for local in localCandidates { formPair(local, candidate, at: now) }
     scheduleChecks(at: now)
+    // A candidate in the midst of a call: the peer may have lost the path before we miss an answer on it.
+    hastenConsentCheck(at: now)
     updateState()
   }
 

@@ -124,7 +124,6 @@ final class PeerDriver {
     case .iceConnectionStateChanged(let state):
       events.iceConnectionState.set(state)
       if state == .connected || state == .completed { events.add(.iceConnected(at: now)) }
-      if state == .disconnected { loop.servers.verifyRelays(of: number, at: now) }
     case .connectionStateChanged(let state):
       isConnected = state == .connected
       events.connectionState.set(state)
@@ -143,6 +142,8 @@ final class PeerDriver {
       loop.names.resolve(name, for: number, at: now)
     case .tcpConnectionWanted(let local, let remote):
       loop.tcpConnections.open(from: local, to: remote, for: self)
+    case .relaysInDoubt:
+      loop.servers.verifyRelays(of: number, at: now)
     case .negotiationNeeded:
       events.add(.negotiationNeeded)
     case .dtlsConnected:

@@ -204,8 +204,7 @@ public final class SimulatedPeer: SimulatedNode {
     case .nameNeedsResolving(let name):
       if let addresses = names[name] { core.resolved(name: name, to: addresses, at: now) }
     case .keyFrameRequested: keyFrameRequestCount += 1
-    // A path that falls silent may be one whose relay is gone.
-    case .iceConnectionStateChanged(.disconnected):
+    case .relaysInDoubt:
       shell?.gatherer.verifyRelays(of: Self.owner, at: now)
     case .connectionStateChanged(let state): if state == .connected { connectedAt = now }
     default: break

@@ -129,6 +129,25 @@ struct ICEFailoverTests {
     #expect(now - start <= .milliseconds(8200))
   }
 
+  @Test("A candidate that comes in the midst of a call has the selected path looked after at once, once")
+  func lateCandidate() throws {
+    let gate = Gate()
+    var pair = try connected(gate, settlesFor: .seconds(3))
+    // Right after a check the next one is far.
+    let before = pair.right.requests.count
+    pair.run(for: .seconds(10)) { $0.right.requests.count > before }
+    pair.run(for: .milliseconds(2500))
+    let (start, route) = (pair.now, pair.right.agent.selectedRoute)
+    for (number, port) in [7001, 7002, 7003].enumerated() {
+      try pair.left.addSocket(UInt32(3 + number), "192.0.2.33", UInt16(port), at: pair.now)
+      let candidate = try #require(pair.left.candidates.last)
+      pair.right.agent.addRemoteCandidate(candidate, at: pair.now)
+    }
+    pair.run(for: .milliseconds(20))
+    let checks = pair.right.requests.count { $0.at >= start && $0.route == route }
+    #expect(checks == 1)
+  }
+
   @Test(
     "The only socket goes away, another comes: the old session goes on over it within 3 s",
     arguments: [ICERole.controlling, .controlled])

@@ -134,6 +134,8 @@ extension PeerConnectionCore {
     let isRestart = try isRestart(offer)
     if signalingState == .haveLocalOffer { withdrawLocalOffer() } else { forgetCreated() }
     restart.isAskedFor = isRestart
+    // What the peer misses may be a relay of ours, of which we would hear only at its next refresh.
+    if isRestart { emit(.relaysInDoubt) }
     addTransceivers(for: offer)
     descriptions.pendingRemote = offer
     change(to: .haveRemoteOffer)

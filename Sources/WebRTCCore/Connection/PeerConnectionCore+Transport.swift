@@ -65,7 +65,9 @@ extension PeerConnectionCore {
     while let event = ice.pollEvent() {
       hasAny = true
       switch event {
-      case .connectionStateChanged(let state): emit(.iceConnectionStateChanged(state))
+      case .connectionStateChanged(let state):
+        emit(.iceConnectionStateChanged(state))
+        if state == .disconnected { emit(.relaysInDoubt) }
       case .selectedRouteChanged: selectedCandidatePairChanges += 1
       case .nameNeedsResolving(let name): emit(.nameNeedsResolving(name))
       case .tcpConnectionWanted(let local, let remote): emit(.tcpConnectionWanted(from: local, to: remote))

@@ -93,6 +93,9 @@ public struct PeerConnectionCore: ~Copyable {
     /// The peer takes TCP connections: one from an address of ours would help. Answered by
     /// ``PeerConnectionCore/addTCPConnection(_:to:at:)`` or ``PeerConnectionCore/tcpConnectionFailed(to:at:)``.
     case tcpConnectionWanted(from: IPAddress, to: TransportAddress)
+    /// The peer is not heard any more, or looks for other paths: what relays there are may be gone, and their servers
+    /// should be asked.
+    case relaysInDoubt
     /// The first packet of a transceiver's stream left.
     case firstPacketSent(TransceiverID)
     /// The DTLS handshake ended well.
