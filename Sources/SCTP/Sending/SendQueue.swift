@@ -201,23 +201,22 @@ struct SendQueue {
     messages.removeIfDone(message)
   }
 
-  /// Drops all that waits on a stream and was not begun.
+  /// Drops all that waits on a stream and was not begun. A message that is cut in part stays at its front, and
+  /// keeps the association if it has it.
   mutating func discard(_ stream: StreamID) {
-    guard let index = indexes[stream] else { return }
-    var kept: Int?
-    while let message = streams[index].queue.first {
-      if messages[message].sentByteCount > 0 {
-        kept = message
-        streams[index].queue.popFirst()
-      } else {
-        messages[message].isAbandoned = true
-        dropFirst(of: index)
-        messages.removeIfDone(message)
-      }
+    guard let index = indexes[stream], !streams[index].queue.isEmpty else { return }
+    var waiting = streams[index].queue
+    streams[index].queue.removeAll()
+    if let front = waiting.first, messages[front].sentByteCount > 0 {
+      waiting.popFirst()
+      streams[index].queue.append(front)
     }
-    guard let kept else { return }
-    streams[index].queue.append(kept)
-    if !active.contains(index) { active.append(index) }
+    while let message = waiting.popFirst() {
+      uncount(messages[message].bytes.count, of: index)
+      messages[message].isAbandoned = true
+      messages.removeIfDone(message)
+    }
+    if streams[index].queue.isEmpty { active.removeAll { $0 == index } }
   }
 
   /// Numbers begin anew on these streams (RFC 6525 §5.1.2).
