@@ -31,6 +31,10 @@ enum SCTPLimits {
   static let congestionWindowMax = 32 << 20
   /// A fragment is at least this long unless it ends its message: shorter ones cost more than they carry.
   static let fragmentByteCountMin = 4
+  /// Messages of at most this length fit a packet and never wait for others to be complete.
+  static let shortByteCount = 1024
+  /// What the peer may always have to hold of incomplete messages, bytes, however small its window is.
+  static let begunByteCountMin = 65_536
   /// Consecutive timeouts until the peer counts as gone (RFC 9260 §16, Association.Max.Retrans).
   static let retransmissionsMax = 10
   /// INITs and COOKIE ECHOs in vain (RFC 9260 §16, Max.Init.Retransmits).

@@ -150,6 +150,7 @@ extension SCTPAssociation {
     received = ReceivedTSNs(initial: peerInitialTSN)
     reassembly = ReassemblyQueue(messageByteCountMax: configuration.messageByteCountMax)
     inboundStreams = InboundStreams(isInterleaved: isInterleaved)
+    sendQueue.begunByteCountMax = max(self.peerWindow / 2, SCTPLimits.begunByteCountMin)
     resets = StreamResets(localInitialTSN: localInitialTSN, peerInitialTSN: peerInitialTSN)
     guard retransmissions.isEmpty else { return }
     sendQueue.isInterleaved = isInterleaved

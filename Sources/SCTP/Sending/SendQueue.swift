@@ -19,6 +19,8 @@ struct Fragment {
 ///
 /// Without I-DATA the fragments of a message must have successive TSNs (RFC 9260 §6.9), so a stream that began
 /// a long message keeps the association until its end; with I-DATA streams alternate fragment by fragment.
+/// How many long messages alternate is bounded by what the peer can hold of incomplete ones: with all of them
+/// begun and none complete, its window would be full for ever.
 struct SendQueue {
   private struct Stream {
     let id: StreamID
@@ -47,6 +49,10 @@ struct SendQueue {
   private var active: [Int] = []
   /// The stream whose message is cut in part, when it may not be left.
   private var current: Int?
+  /// Bytes of the messages that are cut in part.
+  private(set) var begunByteCount = 0
+  /// When so many bytes are begun, no further long message is.
+  var begunByteCountMax = Int.max
   private var scheduler: StreamScheduler
   private var arrivals: UInt64 = 0
 
@@ -113,13 +119,20 @@ struct SendQueue {
   }
 
   private func chosen() -> Int? {
-    guard var best = active.first else { return nil }
-    guard active.count > 1 else { return best }
-    for candidate in active.dropFirst()
-    where scheduler.precedes(streams[candidate].entry, streams[best].entry) {
+    guard active.count > 1 else { return active.first }
+    let mayBegin = begunByteCount < begunByteCountMax
+    var best: Int?
+    for candidate in active where mayBegin || isBegunOrShort(candidate) {
+      if let leader = best, !scheduler.precedes(streams[candidate].entry, streams[leader].entry) { continue }
       best = candidate
     }
-    return best
+    return best ?? active.first
+  }
+
+  /// Whether the message at a stream's front adds nothing to what is begun.
+  private func isBegunOrShort(_ index: Int) -> Bool {
+    guard let front = streams[index].queue.first else { return false }
+    return messages[front].sentByteCount > 0 || messages[front].bytes.count <= SCTPLimits.shortByteCount
   }
 
   private mutating func cut(_ message: Int, of index: Int, byteCount: Int) -> Fragment {
@@ -134,7 +147,11 @@ struct SendQueue {
       message: message, offset: messages[message].sentByteCount, byteCount: byteCount, flags: flags,
       stream: streams[index].id, messageID: messages[message].messageID,
       number: messages[message].nextFragment, payloadProtocol: messages[message].payloadProtocol)
+    let wasBegun = messages[message].isBegun
     messages[message].sentByteCount += byteCount
+    if messages[message].isBegun != wasBegun {
+      begunByteCount += (wasBegun ? -1 : 1) * messages[message].bytes.count
+    }
     messages[message].nextFragment += 1
     messages[message].chunkCount += 1
     scheduler.charge(&streams[index].entry, byteCount: byteCount)
@@ -172,6 +189,7 @@ struct SendQueue {
   private mutating func dropFirst(of index: Int) {
     guard let message = streams[index].queue.first else { return }
     uncount(messages[message].bytes.count - messages[message].sentByteCount, of: index)
+    if messages[message].isBegun { begunByteCount -= messages[message].bytes.count }
     popFirst(of: index)
   }
 
