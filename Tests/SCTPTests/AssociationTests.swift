@@ -217,6 +217,7 @@ struct AssociationTests {
   func zeroWindow() throws {
     var small = SCTPAssociation.Configuration()
     small.receiveWindowByteCountMax = 65_536
+    small.messageByteCountMax = 32_768
     var pair = SimulatedPair.connected(right: small)
     pair.right.isReadingPaused = true
     for index in 0..<100 {

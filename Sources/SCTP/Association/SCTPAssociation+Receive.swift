@@ -173,36 +173,60 @@ extension SCTPAssociation {
     return true
   }
 
-  /// Whether the window takes a chunk. The one that is due next may exceed it by a sixteenth, for it may
-  /// release others; if even that is full of pieces that nothing can complete, the peer has gone too far.
+  /// What may be stored at once: the window, and a sixteenth of it for the chunk that is due next, for that
+  /// one may release others.
+  private func storageByteCountMax(isNext: Bool) -> Int {
+    isNext ? window.byteCount + window.byteCount / 16 : window.byteCount
+  }
+
   private mutating func hasRoom(for byteCount: Int, _ tsn: Int64) -> Bool {
+    let isNext = tsn == received.cumulative + 1
     let needed = receiveBufferedByteCount + byteCount + SCTPLimits.entryByteCount
-    guard needed > window.byteCount else { return true }
+    return needed <= storageByteCountMax(isNext: isNext) || makeRoom(isNext: isNext, needed: needed)
+  }
+
+  /// The window is full. When pieces fill it that only further pieces can complete, it has to grow; if it may
+  /// not, the peer has gone too far. In all other cases the chunk counts as lost.
+  private mutating func makeRoom(isNext: Bool, needed: Int) -> Bool {
     isAcknowledgementDue = true
-    if tsn == received.cumulative + 1 {
-      if needed <= window.byteCount + window.byteCount / 16 { return true }
-      if undeliveredByteCount == 0, window.byteCount == configuration.receiveWindowByteCountMax {
+    if isNext, undeliveredByteCount == 0 {
+      guard !window.isAtMaximum else {
         abort(.outOfResource)
         return false
       }
+      while !window.isAtMaximum, needed > window.byteCount { window.grow() }
+      if needed <= storageByteCountMax(isNext: true) { return true }
     }
     drops[.windowFull] += 1
     return false
   }
 
   private mutating func store(_ data: DataChunk, _ tsn: Int64, _ payload: RawSpan, at now: Instant) {
-    switch reassembly.insert(data, tsn: tsn, payload: payload) {
-    case .stored: break
+    let isNext = tsn == received.cumulative + 1
+    let spare = storageByteCountMax(isNext: isNext) - receiveBufferedByteCount
+    switch reassembly.insert(data, tsn: tsn, payload: payload, spare: spare) {
+    case .stored: growForPieces()
     case .refused:
-      guard tsn != received.cumulative + 1 else { return abort(.outOfResource) }
+      guard !isNext else { return abort(.outOfResource) }
       drops[.tooManyGaps] += 1
       return
+    case .full:
+      let needed = window.byteCount + window.byteCount / 16 + payload.byteCount
+      guard makeRoom(isNext: isNext, needed: needed) else { return }
+      return store(data, tsn, payload, at: now)
     case .violation(let cause): return abort(cause)
     case .complete(let message): order(message)
     }
     received.insert(tsn)
     window.received(payload.byteCount, roundTripTime: timeout.smoothed, at: now)
     performDeferredReset()
+  }
+
+  /// Half of the window full of pieces: it grows before it shuts, if reading would not help.
+  private mutating func growForPieces() {
+    if undeliveredByteCount == 0, !window.isAtMaximum, receiveBufferedByteCount > window.byteCount / 2 {
+      window.grow()
+    }
   }
 
   private mutating func order(_ message: AssembledMessage) {

@@ -164,10 +164,8 @@ extension SCTPAssociation {
       return abort(.outOfResource)
     }
     if streams.isEmpty { inboundStreams.resetAll() }
-    for stream in streams {
-      inboundStreams.reset(stream)
-      reassembly.discard(stream)
-    }
+    for stream in streams { inboundStreams.reset(stream) }
+    reassembly.discard(streams)
     tell(.incomingStreamsReset(streams))
   }
 
