@@ -27,15 +27,27 @@ extension SCTPAssociation {
       drops[.checksum] += 1
       return
     }
-    guard try isOurs(header, first: type, flags: packet.byte(at: CommonHeader.byteCount + 1) ?? 0, reader)
-    else {
+    guard isOurs(header, first: type, flags: packet.byte(at: CommonHeader.byteCount + 1) ?? 0) else {
       drops[.verificationTag] += 1
       return
     }
     statistics.packetsReceived += 1
     var holdsData = false
+    var costlyCount = 0
+    // What came before a chunk that is malformed counts.
+    defer {
+      if holdsData { acknowledgeLater(at: now) }
+      noteSignOfLife(at: now)
+      progressShutdown(at: now)
+    }
     while reader.remaining >= Chunk.headerByteCount {
+      let isFirst = reader.offset == CommonHeader.byteCount
       let chunk = try Chunk(parsing: &reader)
+      guard !chunk.type.standsAlone || isFirst && reader.isAtEnd else { throw .invalid("bundled chunk") }
+      if chunk.type.isCostly {
+        costlyCount += 1
+        guard costlyCount <= SCTPLimits.costlyChunksMax else { throw .invalid("too many chunks") }
+      }
       if chunk.type == .data || chunk.type == .interleavedData {
         holdsData = true
         guard try receiveData(chunk, at: now) else { break }
@@ -43,8 +55,6 @@ extension SCTPAssociation {
         guard try receiveControl(chunk, header, at: now) else { break }
       }
     }
-    if holdsData { acknowledgeLater(at: now) }
-    progressShutdown(at: now)
   }
 
   /// RFC 9653 §5.2: no checksum is fine where we said so, but for a handshake's packets.
@@ -56,9 +66,7 @@ extension SCTPAssociation {
   }
 
   /// The rules of §8.5 and §8.5.1, and what §8.4 says of packets that belong to nothing.
-  private mutating func isOurs(
-    _ header: CommonHeader, first: ChunkType, flags: UInt8, _ reader: borrowing ByteReader
-  ) throws(ParseError) -> Bool {
+  private mutating func isOurs(_ header: CommonHeader, first: ChunkType, flags: UInt8) -> Bool {
     switch first {
     case .initiation: return header.verificationTag == 0
     case .cookieEcho: return true
@@ -66,13 +74,17 @@ extension SCTPAssociation {
       let isReflected = flags & 1 == 1
       guard state != .closed else { return false }
       return header.verificationTag == (isReflected ? peerTag : localTag) && header.verificationTag != 0
+    case .shutdownAck where state == .cookieWait || state == .cookieEchoed:
+      // §8.5.1 E: it belongs to an association that the peer had before; let it go.
+      reply(Chunk.array(.shutdownComplete, flags: 1), tag: header.verificationTag)
+      return false
     case .shutdownAck where state == .closed && isOver && header.verificationTag == localTag:
       // Our SHUTDOWN COMPLETE got lost.
       reply(Chunk.array(.shutdownComplete), tag: peerTag)
       return false
     case _ where state == .closed && isOver && header.verificationTag == localTag:
       // §8.4: our ABORT got lost.
-      reply(Chunk.array(.abort), tag: peerTag)
+      if peerTag != 0 { reply(Chunk.array(.abort), tag: peerTag) }
       return false
     default: return state != .closed && header.verificationTag == localTag
     }
@@ -84,7 +96,6 @@ extension SCTPAssociation {
   ) throws(ParseError) -> Bool {
     switch chunk.type {
     case .initiation:
-      guard header.verificationTag == 0 else { throw .invalid("INIT among others") }
       try receiveInit(chunk, at: now)
       return false
     case .initiationAck:
@@ -112,6 +123,7 @@ extension SCTPAssociation {
     case .shutdownAck: receiveShutdownAck()
     case .forwardTSN, .interleavedForwardTSN: try receiveForwardTSN(chunk, at: now)
     case .reconfiguration: try receiveReconfiguration(chunk, at: now)
+    case .congestionEcho, .congestionWindowReduced: break
     default: return receiveUnknown(chunk)
     }
     return state != .closed
@@ -131,6 +143,7 @@ extension SCTPAssociation {
 
   /// Takes a DATA or I-DATA chunk (§6.2, §6.5, §6.9). Returns whether to go on with the packet.
   private mutating func receiveData(_ chunk: borrowing Chunk, at now: Instant) throws(ParseError) -> Bool {
+    impliesCookieAck(at: now)
     guard state == .established || state == .shutdownPending || state == .shutdownSent else {
       drops[.unexpected] += 1
       return state != .closed
@@ -140,7 +153,7 @@ extension SCTPAssociation {
     let data = try DataChunk(parsing: &reader, flags: chunk.flags, isInterleaved: isInterleaved)
     let payload = reader.readRest()
     guard payload.byteCount > 0 else {
-      abort(.noUserData)
+      abort(.noUserData, information: [UInt8](writing: 4) { $0.write(data.tsn) })
       return false
     }
     guard isInterleaved == capabilities.contains(.interleaving) else {
@@ -286,7 +299,8 @@ extension SCTPAssociation {
   // MARK: SACK
 
   private mutating func receiveSack(_ chunk: borrowing Chunk, at now: Instant) throws(ParseError) {
-    guard state != .cookieWait, state != .cookieEchoed else {
+    impliesCookieAck(at: now)
+    guard state != .cookieWait else {
       drops[.unexpected] += 1
       return
     }
@@ -302,7 +316,12 @@ extension SCTPAssociation {
       return
     }
     guard let outcome else { return }
+    let wasShut = isWindowShut()
     peerWindow = Int(sack.window)
+    if wasShut, !isWindowShut(), !outcome.isCumulativeAdvanced, retransmissions.count == 1 {
+      // The window opens, and the chunk that probed it found it shut: nothing later would tell of its loss.
+      retransmissions.timedOut(isRepeated: false, queue: &sendQueue, at: now)
+    }
     digest(outcome, inFlightBefore: inFlightBefore, at: now)
   }
 
@@ -311,7 +330,8 @@ extension SCTPAssociation {
 
   /// What follows from a SACK: round-trip time, congestion window, timers (§6.3.2, §7.2).
   mutating func digest(_ outcome: AcknowledgementOutcome, inFlightBefore: Int, at now: Instant) {
-    if outcome.newlyAcknowledgedByteCount > 0 || isWindowShut() { consecutiveTimeouts = 0 }
+    let isAnswer = outcome.newlyAcknowledgedByteCount > 0 || outcome.isCumulativeAdvanced
+    if isAnswer || isWindowShut() { noteAnswer() }
     if let sample = outcome.roundTripTime { timeout.measured(sample) }
     if let point = recoveryPoint, retransmissions.cumulative >= point { recoveryPoint = nil }
     if outcome.newlyAcknowledgedByteCount > 0 {
@@ -359,7 +379,7 @@ extension SCTPAssociation {
       return
     }
     heartbeatNonce = nil
-    consecutiveTimeouts = 0
+    noteAnswer()
     timeout.measured(now - heartbeatSentAt)
   }
 }

@@ -202,10 +202,13 @@ public struct SCTPAssociation: ~Copyable {
   var capabilities: Capabilities = []
   var outboundStreamCount: UInt16
   var inboundStreamCount: UInt16
+  var handshakeBeganAt = Instant.zero
   var handshakeAttempts = 0
+  var staleCookieCount = 0
   var handshakeSentAt = Instant.zero
   var cookieEcho: [UInt8] = []
   var isCookieEchoPending = false
+  var isShutdownDue = false
 
   // Sending.
   var sendQueue: SendQueue
@@ -219,6 +222,8 @@ public struct SCTPAssociation: ~Copyable {
   /// Bytes that may be sent again although the congestion window is full, for packets have left the network.
   var recoveryCredit = 0
   var consecutiveTimeouts = 0
+  /// When the first of the consecutive timeouts was.
+  var silentSince: Instant?
   var isForwardTSNPending = false
   var forwardTSNSentAt = Instant.zero
   var replies: [[UInt8]] = []
@@ -363,6 +368,7 @@ public struct SCTPAssociation: ~Copyable {
     timers.stopAll()
     controlChunks = []
     isCookieEchoPending = false
+    isShutdownDue = false
     isAcknowledgementDue = false
     sendQueue = SendQueue(policy: configuration.schedulingPolicy)
     retransmissions = RetransmissionQueue(initialTSN: 0, isInterleaved: false)

@@ -53,6 +53,8 @@ struct SendQueue {
   private(set) var begunByteCount = 0
   /// When so many bytes are begun, no further long message is.
   var begunByteCountMax = Int.max
+  /// Whether any message had a lifetime.
+  private var hasLifetimes = false
   private var scheduler: StreamScheduler
   private var arrivals: UInt64 = 0
 
@@ -90,6 +92,7 @@ struct SendQueue {
     streams[index].bufferedByteCount += message.bytes.count
     if streams[index].bufferedByteCount > streams[index].lowThreshold { streams[index].isLowReported = false }
     arrivals += 1
+    if message.expiry != nil { hasLifetimes = true }
     if streams[index].queue.isEmpty {
       streams[index].entry.arrival = arrivals
       scheduler.activate(&streams[index].entry)
@@ -114,6 +117,17 @@ struct SendQueue {
       let remaining = messages[message].bytes.count - messages[message].sentByteCount
       guard remaining <= room || room >= SCTPLimits.fragmentByteCountMin else { return nil }
       return cut(message, of: index, byteCount: min(remaining, room))
+    }
+    return nil
+  }
+
+  /// A message that is cut in part and worth nothing any more.
+  func expiredPart(at now: Instant) -> Int? {
+    guard hasLifetimes, begunByteCount > 0 else { return nil }
+    for index in active {
+      if let front = streams[index].queue.first, messages[front].isBegun, messages[front].isExpired(at: now) {
+        return front
+      }
     }
     return nil
   }
