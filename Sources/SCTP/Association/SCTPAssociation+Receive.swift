@@ -293,9 +293,10 @@ extension SCTPAssociation {
     if outcome.newlyAcknowledgedByteCount > 0 {
       congestion.acknowledged(
         Acknowledgement(
-          byteCount: outcome.newlyAcknowledgedByteCount, previousInFlightByteCount: inFlightBefore,
-          roundTripTime: outcome.roundTripTime, isCumulative: outcome.isCumulativeAdvanced),
-        isRecovering: recoveryPoint != nil)
+          byteCount: outcome.newlyAcknowledgedByteCount, lostByteCount: outcome.lostByteCount,
+          previousInFlightByteCount: inFlightBefore, inFlightByteCount: retransmissions.inFlightByteCount,
+          roundTripTime: outcome.roundTripTime, isCumulative: outcome.isCumulativeAdvanced,
+          newestPacket: outcome.newestPacket, isRecovering: recoveryPoint != nil, time: now))
     }
     if outcome.lostCount > 0, recoveryPoint == nil {
       congestion.lossDetected()

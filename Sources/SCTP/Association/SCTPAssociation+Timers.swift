@@ -11,6 +11,7 @@ extension SCTPAssociation {
       case .handshake: handshakeTimedOut(at: now)
       case .retransmission: retransmissionTimedOut(at: now)
       case .tailLossProbe: probeTail(at: now)
+      case .pacing: break  // the next poll sends
       case .acknowledgement: isAcknowledgementDue = true
       case .heartbeat: sendHeartbeat(at: now)
       case .shutdown: shutdownTimedOut(at: now)

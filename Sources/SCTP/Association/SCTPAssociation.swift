@@ -25,6 +25,11 @@ public struct SCTPAssociation: ~Copyable {
     public enum CongestionAlgorithm: Hashable, Sendable {
       /// RFC 9260 §7.2.
       case newReno
+      /// RFC 9438: quicker after a loss on fast or long paths, and as fair as NewReno where that is quick enough.
+      case cubic
+      /// A model of the path instead of losses as the sign of its end (after draft-ietf-ccwg-bbr): for paths
+      /// that lose packets at random.
+      case modelBased
     }
 
     /// Our port; WebRTC's descriptions say 5000 (RFC 8841 `sctp-port`).
@@ -49,7 +54,7 @@ public struct SCTPAssociation: ~Copyable {
     /// How streams share the association.
     public var schedulingPolicy = SchedulingPolicy.weightedFair
     /// Who decides how much may be in flight.
-    public var congestionAlgorithm = CongestionAlgorithm.newReno
+    public var congestionAlgorithm = CongestionAlgorithm.cubic
     /// Until the round-trip time is known. RFC 9260 says 1 s; the DTLS handshake before us knows better.
     public var initialTimeout = TimeDelta.milliseconds(500)
 
@@ -168,6 +173,8 @@ public struct SCTPAssociation: ~Copyable {
     case retransmission
     /// The last chunk again, to hear what is missing (TLP).
     case tailLossProbe
+    /// Credit for the next burst, when the congestion controller sets a rate.
+    case pacing
     /// The SACK that waited for a second packet.
     case acknowledgement
     case heartbeat
@@ -210,6 +217,7 @@ public struct SCTPAssociation: ~Copyable {
   var sendQueue: SendQueue
   var retransmissions: RetransmissionQueue
   var congestion: CongestionController
+  var pacer: Pacer
   var timeout: RetransmissionTimeout
   var peerWindow = 0
   var packetNumber: Int64 = 0
@@ -253,6 +261,7 @@ public struct SCTPAssociation: ~Copyable {
     retransmissions = RetransmissionQueue(initialTSN: 0, isInterleaved: false)
     congestion = CongestionController(
       configuration.congestionAlgorithm, packetByteCount: configuration.packetByteCountMax)
+    pacer = Pacer(packetByteCount: configuration.packetByteCountMax)
     timeout = RetransmissionTimeout(initial: configuration.initialTimeout)
     received = ReceivedTSNs(initial: 0)
     reassembly = ReassemblyQueue(messageByteCountMax: configuration.messageByteCountMax)
