@@ -177,7 +177,7 @@ final class PeerDriver {
         channels.closing(id)
       case .dataChannelClosed(let id):
         channels.closed(id)
-      case .bufferedAmountLow: break
+      case .bufferedAmountLow, .sctpConnected, .sctpEnded: break
     #endif
     }
   }
