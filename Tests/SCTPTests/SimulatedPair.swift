@@ -47,7 +47,9 @@ struct SimulatedPair: ~Copyable {
       while let event = association.pollEvent() {
         switch event {
         case .connected: isConnected = true
-        case .message(let message): messages.append(message)
+        case .message(let message):
+          messages.append(message)
+          association.consumed(byteCount: message.bytes.count + SCTPLimits.entryByteCount)
         case .closed(let reason): closure = reason
         case .incomingStreamsReset(let streams): incomingResets.append(streams)
         case .outgoingStreamsReset(let streams, let done): outgoingResets.append((streams, done))

@@ -181,7 +181,7 @@ extension SCTPAssociation {
     isAcknowledgementDue = true
     if tsn == received.cumulative + 1 {
       if needed <= window.byteCount + window.byteCount / 16 { return true }
-      if undeliveredByteCount == 0, window.byteCount == configuration.receiveWindowByteCountMax {
+      if unreadByteCount == 0, window.byteCount == configuration.receiveWindowByteCountMax {
         abort(.outOfResource)
         return false
       }

@@ -6,6 +6,7 @@ public import SansIO
 extension SCTPAssociation {
   /// Does what is due. Call it at ``nextDeadline``, or later; poll afterwards.
   public mutating func handleTimeout(at now: Instant) {
+    guard !isPathLost else { return }
     while let timer = timers.popExpired(at: now) {
       switch timer {
       case .handshake: handshakeTimedOut(at: now)

@@ -180,7 +180,7 @@ public struct SCTPAssociation: ~Copyable {
   }
 
   /// The configuration as it was given, the packet size cut to a multiple of 4.
-  public let configuration: Configuration
+  public internal(set) var configuration: Configuration
   /// Where the association stands.
   public internal(set) var state = State.closed
   /// What was dropped, by cause.
@@ -218,6 +218,8 @@ public struct SCTPAssociation: ~Copyable {
   /// Bytes that may be sent again although the congestion window is full, for packets have left the network.
   var recoveryCredit = 0
   var consecutiveTimeouts = 0
+  /// Whether nothing that is sent would arrive; time stands still then.
+  var isPathLost = false
   var isForwardTSNPending = false
   var forwardTSNSentAt = Instant.zero
   var replies: [[UInt8]] = []
@@ -231,8 +233,8 @@ public struct SCTPAssociation: ~Copyable {
   var reassembly: ReassemblyQueue
   var inboundStreams: InboundStreams
   var window: ReceiveWindow
-  /// What the messages weigh that wait for ``pollEvent()``.
-  var undeliveredByteCount = 0
+  /// What the messages weigh that the application has not read.
+  var unreadByteCount = 0
   var advertisedWindow = 0
   var packetsSinceAcknowledgement = 0
   var isAcknowledgementDue = false
@@ -262,7 +264,7 @@ public struct SCTPAssociation: ~Copyable {
   }
 
   /// When ``handleTimeout(at:)`` wants to be called.
-  public var nextDeadline: Instant? { timers.nextDeadline }
+  public var nextDeadline: Instant? { isPathLost ? nil : timers.nextDeadline }
 
   /// Streams that we may send on; known once connected.
   public var sendStreamCount: UInt16 { outboundStreamCount }
@@ -276,9 +278,9 @@ public struct SCTPAssociation: ~Copyable {
   /// Payload bytes that wait on one stream.
   public func bufferedAmount(of stream: StreamID) -> Int { sendQueue.bufferedByteCount(of: stream) }
 
-  /// Bytes that the peer's data occupy here: pieces, messages that wait for their turn or to be polled.
+  /// Bytes that the peer's data occupy here: pieces, messages that wait for their turn, to be polled or to be read.
   public var receiveBufferedByteCount: Int {
-    reassembly.byteCount + inboundStreams.byteCount + undeliveredByteCount
+    reassembly.byteCount + inboundStreams.byteCount + unreadByteCount
   }
 
   /// At which amount ``Event/bufferedAmountLow(_:)`` is told; 0 unless set.
@@ -325,16 +327,20 @@ public struct SCTPAssociation: ~Copyable {
   /// Drops the messages of a stream of which nothing was sent.
   mutating func discardUnsent(on stream: StreamID) { sendQueue.discard(stream) }
 
-  /// The next thing that happened; messages that are taken make room for others.
+  /// The next thing that happened. Messages make room for others when they are ``consumed(byteCount:)``, not here.
   public mutating func pollEvent() -> Event? {
     if let stream = sendQueue.streamsBelowThreshold.popFirst() { return .bufferedAmountLow(stream) }
-    guard let event = events.popFirst() else { return nil }
-    guard case .message(let message) = event else { return event }
-    undeliveredByteCount -= message.bytes.count + SCTPLimits.entryByteCount
-    // RFC 9260 §6.2: a window that was nearly shut and is open again has to be told.
+    return events.popFirst()
+  }
+
+  /// Gives back what messages weighed that have been read: their bytes, and ``SCTPLimits/entryByteCount`` for each.
+  ///
+  /// The next packet tells the peer if the window was nearly shut and is open again (RFC 9260 §6.2).
+  public mutating func consumed(byteCount: Int) {
+    unreadByteCount = max(0, unreadByteCount - byteCount)
+    guard state != .closed else { return }
     let isOpenAgain = freeWindow >= window.byteCount / 2
     if advertisedWindow < window.byteCount / 4, isOpenAgain { isAcknowledgementDue = true }
-    return event
   }
 
   /// What the peer may still send.
@@ -343,7 +349,7 @@ public struct SCTPAssociation: ~Copyable {
   mutating func tell(_ event: Event) { events.append(event) }
 
   mutating func deliver(_ message: AssembledMessage) {
-    undeliveredByteCount += message.chargedByteCount
+    unreadByteCount += message.chargedByteCount
     statistics.messagesReceived += 1
     statistics.bytesReceived += UInt64(message.bytes.count)
     events.append(

@@ -149,6 +149,8 @@ struct DataChannelRecord {
   /// Until the peer acknowledged our OPEN, messages have to be ordered so as not to overtake it
   /// (RFC 8832 §6).
   var awaitsAck = false
+  /// At which amount of waiting bytes the application is told.
+  var lowThreshold = 0
   /// Whether the peer reset its side of the stream, and ours is reset.
   var isIncomingReset = false
   var isOutgoingReset = false

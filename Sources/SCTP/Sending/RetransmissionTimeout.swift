@@ -18,7 +18,12 @@ struct RetransmissionTimeout {
   private var variation = TimeDelta.zero
   private(set) var timeout: TimeDelta
 
-  init(initial: TimeDelta) { timeout = initial }
+  private let initial: TimeDelta
+
+  init(initial: TimeDelta) {
+    self.initial = initial
+    timeout = initial
+  }
 
   /// Takes a sample, which must not come from a packet that was sent twice (Karn's rule).
   mutating func measured(_ sample: TimeDelta) {
@@ -32,7 +37,12 @@ struct RetransmissionTimeout {
       smoothed = sample
       variation = sample / 2
     }
-    timeout = Self.clamp((smoothed ?? sample) + max(Self.granularity, variation * 4))
+    forgetBackOff()
+  }
+
+  /// Goes by the samples alone, as if no timer had run out since the last one.
+  mutating func forgetBackOff() {
+    timeout = smoothed.map { Self.clamp($0 + max(Self.granularity, variation * 4)) } ?? initial
   }
 
   /// A timer ran out: wait twice as long (§6.3.3 E2).
