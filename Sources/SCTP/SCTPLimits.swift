@@ -3,7 +3,7 @@
 internal import SansIO
 
 /// What we bear from a peer, and what we ask of memory ourselves; each with its reason.
-enum SCTPLimits {
+public enum SCTPLimits {
   /// Ranges of TSNs above a hole. A full queue on the way drops every second packet for a round trip, which
   /// makes thousands; a SACK names the lowest 280 of them. Whoever makes more is answered as if the packet had
   /// been lost.
@@ -17,7 +17,7 @@ enum SCTPLimits {
   /// Duplicates named in one SACK: they only inform.
   static let duplicatesMax = 16
   /// What a buffered message or piece costs beside its bytes, so that empty ones are not free.
-  static let entryByteCount = 96
+  public static let entryByteCount = 96
   /// Control chunks that wait to be sent; a peer that asks faster than we can answer gets no answer.
   static let controlChunksMax = 16
   /// Whole packets that wait (INIT ACK, ABORT with a foreign tag).

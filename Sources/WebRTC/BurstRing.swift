@@ -8,14 +8,20 @@ import SansIO
 /// In steady state it allocates nothing. A buffer that still waits in a channel when its turn comes again
 /// gets new memory by itself, because byte buffers are copied on write. Confined to the event loop.
 struct BurstRing {
-  /// Room for one burst: ten packets of 1,200 bytes and their overhead.
+  /// Room for one burst of a connection: 48 packets of 1,200 bytes, which is what data channels send at a time.
+  static let peerBurstByteCount = 57_600
+  /// Room for one burst of anything else: ten packets of 1,200 bytes and their overhead.
   static let burstByteCount = 16_384
   /// Bursts between two flushes before memory is used again.
   static let burstsMax = 64
 
+  private let byteCount: Int
   private var buffers: [ByteBuffer] = []
   private var next = 0
   private let allocator = ByteBufferAllocator()
+
+  /// Makes a ring that has no memory yet; it comes with the first bursts.
+  init(burstByteCount: Int = Self.burstByteCount) { byteCount = burstByteCount }
 
   /// Whether the next buffer is one that was filled since the last ``rewind()``.
   var isExhausted: Bool { next == Self.burstsMax }
@@ -26,10 +32,10 @@ struct BurstRing {
   /// Lends the next buffer and returns it, with what `body` returned, when `body` wrote something.
   mutating func fill<Result>(_ body: (inout OutputRawSpan) -> Result?) -> (ByteBuffer, Result)? {
     if next == Self.burstsMax { next = 0 }
-    if next == buffers.count { buffers.append(allocator.buffer(capacity: Self.burstByteCount)) }
-    buffers[next].clear(minimumCapacity: Self.burstByteCount)
+    if next == buffers.count { buffers.append(allocator.buffer(capacity: byteCount)) }
+    buffers[next].clear(minimumCapacity: byteCount)
     var result: Result?
-    buffers[next].writeWithOutputRawSpan(minimumWritableBytes: Self.burstByteCount) { out in
+    buffers[next].writeWithOutputRawSpan(minimumWritableBytes: byteCount) { out in
       result = body(&out)
     }
     guard let result, buffers[next].readableBytes > 0 else { return nil }

@@ -25,7 +25,9 @@ struct ChannelPair: ~Copyable {
         case .connected: break
         case .opened(let id): opened.append(id)
         case .incoming(let id, let parameters): incoming.append((id, parameters))
-        case .message(let id, let message): messages.append((id, message))
+        case .message(let id, let message):
+          messages.append((id, message))
+          channels.messageConsumed(message.bytes.count)
         case .closing(let id): closing.append(id)
         case .closed(let id): closed.append(id)
         case .bufferedAmountLow: lowCount += 1

@@ -202,7 +202,7 @@ extension SCTPAssociation {
   /// not, the peer has gone too far. In all other cases the chunk counts as lost.
   private mutating func makeRoom(isNext: Bool, needed: Int) -> Bool {
     isAcknowledgementDue = true
-    if isNext, undeliveredByteCount == 0 {
+    if isNext, unreadByteCount == 0 {
       guard !window.isAtMaximum else {
         abort(.outOfResource)
         return false
@@ -237,7 +237,7 @@ extension SCTPAssociation {
 
   /// Half of the window full of pieces: it grows before it shuts, if reading would not help.
   private mutating func growForPieces() {
-    if undeliveredByteCount == 0, !window.isAtMaximum, receiveBufferedByteCount > window.byteCount / 2 {
+    if unreadByteCount == 0, !window.isAtMaximum, receiveBufferedByteCount > window.byteCount / 2 {
       window.grow()
     }
   }
@@ -337,9 +337,10 @@ extension SCTPAssociation {
     if outcome.newlyAcknowledgedByteCount > 0 {
       congestion.acknowledged(
         Acknowledgement(
-          byteCount: outcome.newlyAcknowledgedByteCount, previousInFlightByteCount: inFlightBefore,
-          roundTripTime: outcome.roundTripTime, isCumulative: outcome.isCumulativeAdvanced),
-        isRecovering: recoveryPoint != nil)
+          byteCount: outcome.newlyAcknowledgedByteCount, lostByteCount: outcome.lostByteCount,
+          previousInFlightByteCount: inFlightBefore, inFlightByteCount: retransmissions.inFlightByteCount,
+          roundTripTime: outcome.roundTripTime, isCumulative: outcome.isCumulativeAdvanced,
+          newestPacket: outcome.newestPacket, isRecovering: recoveryPoint != nil, time: now))
     }
     if outcome.lostCount > 0, recoveryPoint == nil {
       congestion.lossDetected()

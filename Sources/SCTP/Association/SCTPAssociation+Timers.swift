@@ -6,11 +6,13 @@ public import SansIO
 extension SCTPAssociation {
   /// Does what is due. Call it at ``nextDeadline``, or later; poll afterwards.
   public mutating func handleTimeout(at now: Instant) {
+    guard !isPathLost else { return }
     while let timer = timers.popExpired(at: now) {
       switch timer {
       case .handshake: handshakeTimedOut(at: now)
       case .retransmission: retransmissionTimedOut(at: now)
       case .tailLossProbe: probeTail(at: now)
+      case .pacing: break  // the next poll sends
       case .acknowledgement: isAcknowledgementDue = true
       case .heartbeat: sendHeartbeat(at: now)
       case .shutdown: shutdownTimedOut(at: now)

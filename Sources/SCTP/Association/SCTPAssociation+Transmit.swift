@@ -117,11 +117,13 @@ extension SCTPAssociation {
   /// Lost chunks first, then new ones (§6.1 C), within the peer's window and the congestion window.
   private mutating func writeData(into output: inout OutputRawSpan, end: Int, at now: Instant) {
     let headerByteCount = DataChunk.headerByteCount(isInterleaved: retransmissions.isInterleaved)
-    let before = output.byteCount
-    packetNumber += 1
+    let (before, inFlightBefore) = (output.byteCount, retransmissions.inFlightByteCount)
+    let number = packetNumber + 1
+    let rate = congestion.pacingRate
+    if let rate, !pacer.mayTransmit(at: now, rate: rate) { return waitForCredit(rate: rate, at: now) }
     while retransmissions.inFlightByteCount < congestion.window || recoveryCredit > 0,
       let (tsn, fragment) = retransmissions.nextLost(
-        byteCountMax: end - output.byteCount, packetNumber: packetNumber, queue: &sendQueue, at: now)
+        byteCountMax: end - output.byteCount, packetNumber: number, queue: &sendQueue, at: now)
     {
       statistics.chunksRetransmitted += 1
       recoveryCredit -= fragment.byteCount + headerByteCount
@@ -131,14 +133,31 @@ extension SCTPAssociation {
       while mayCut(room: end - output.byteCount),
         let fragment = sendQueue.nextFragment(room: end - output.byteCount - headerByteCount, at: now)
       {
-        let tsn = retransmissions.append(fragment, packetNumber: packetNumber, at: now)
+        let tsn = retransmissions.append(fragment, packetNumber: number, at: now)
         write(fragment, tsn: tsn, into: &output)
       }
     }
+    if retransmissions.lostCount == 0, output.byteCount + SCTPLimits.fragmentByteCountMin < end,
+      retransmissions.inFlightByteCount < congestion.window
+    {
+      congestion.ranDry(inFlightByteCount: retransmissions.inFlightByteCount)
+    }
+    guard output.byteCount > before else { return }
+    packetNumber = number
+    congestion.sent(number, inFlightByteCount: inFlightBefore, at: now)
+    pacer.transmitted(output.byteCount - before)
     // While the COOKIE ECHO is under way, its timer is that of the data beside it.
-    guard output.byteCount > before, state != .cookieEchoed else { return }
+    guard state != .cookieEchoed else { return }
     if timers[.retransmission] == nil { timers[.retransmission] = now + timeout.timeout }
     setTailLossProbe(at: now)
+  }
+
+  /// What the window lets through has to wait for its turn.
+  private mutating func waitForCredit(rate: Double, at now: Instant) {
+    guard retransmissions.inFlightByteCount < congestion.window || recoveryCredit > 0,
+      retransmissions.lostCount > 0 || !sendQueue.isEmpty
+    else { return }
+    timers[.pacing] = pacer.nextBurst(after: now, rate: rate)
   }
 
   /// §6.1 A and B: the peer's window, with one chunk to probe it when it is shut; then the congestion window.

@@ -25,11 +25,43 @@ extension DataChannels {
   /// Ends the association with everything delivered.
   public mutating func shutdown(at now: Instant) { association.shutdown(at: now) }
 
-  /// The next thing that happened. Messages that are not polled hold the peer's window shut.
+  /// The next thing that happened. Messages that the application has not read, whether polled or not, hold the peer's
+  /// window shut; see ``messageConsumed(_:)``.
   public mutating func pollEvent(at now: Instant) -> Event? {
-    while events.isEmpty, let event = association.pollEvent() { translate(event, at: now) }
+    digestEvents(at: now)
     return events.popFirst()
   }
+
+  /// Draws the consequences of what the association has to say. Call it before ``pollTransmit(into:at:)`` where events
+  /// are polled by ``pollDigestedEvent()``: they lead to packets.
+  public mutating func digestEvents(at now: Instant) {
+    while let event = association.pollEvent() { translate(event, at: now) }
+  }
+
+  /// The next thing of those that ``digestEvents(at:)`` made out.
+  public mutating func pollDigestedEvent() -> Event? { events.popFirst() }
+
+  /// The application has read a message with so many payload bytes: the peer may send as much again.
+  public mutating func messageConsumed(_ byteCount: Int) {
+    consumed(byteCount: byteCount + SCTPLimits.entryByteCount)
+  }
+
+  /// The application has read so many messages, of so many payload bytes together.
+  public mutating func messagesConsumed(count: Int, byteCount: Int) {
+    consumed(byteCount: byteCount + count * SCTPLimits.entryByteCount)
+  }
+
+  /// Gives back what messages weighed, each its payload bytes and ``SCTPLimits/entryByteCount``.
+  public mutating func consumed(byteCount: Int) { association.consumed(byteCount: byteCount) }
+
+  /// There is no path; see ``SCTPAssociation/pathLost()``.
+  public mutating func pathLost() { association.pathLost() }
+
+  /// There is a path again, or another one; see ``SCTPAssociation/pathFound(at:)``.
+  public mutating func pathFound(at now: Instant) { association.pathFound(at: now) }
+
+  /// Ends the association at once, and tells the peer so.
+  public mutating func abort() { association.abort() }
 
   private mutating func translate(_ event: SCTPAssociation.Event, at now: Instant) {
     switch event {
@@ -61,13 +93,13 @@ extension DataChannels {
   // MARK: Messages
 
   private mutating func take(_ message: SCTPAssociation.Message, at now: Instant) {
-    guard message.payloadProtocol != Payload.control else { return control(message, at: now) }
+    guard message.payloadProtocol != Payload.control else {
+      messageConsumed(message.bytes.count)
+      return control(message, at: now)
+    }
     guard let id = channelOfStream[message.stream], let state = records[id]?.state,
       state == .open || state == .closing
-    else {
-      drops[.unknownChannel] += 1
-      return
-    }
+    else { return drop(message, .unknownChannel) }
     records[id]?.awaitsAck = false
     let content: DataChannelMessage
     switch message.payloadProtocol {
@@ -75,13 +107,19 @@ extension DataChannels {
     case Payload.binary: content = DataChannelMessage(message.bytes)
     case Payload.emptyText: content = DataChannelMessage(isText: true, bytes: [])
     case Payload.emptyBinary: content = DataChannelMessage([])
-    default:
-      drops[.unknownPayload] += 1
-      return
+    default: return drop(message, .unknownPayload)
     }
+    // The bytes that stand for an empty message are none that the application could give back.
+    if content.bytes.isEmpty { consumed(byteCount: message.bytes.count) }
     records[id]?.statistics.messagesReceived += 1
     records[id]?.statistics.bytesReceived += UInt64(content.bytes.count)
     events.append(.message(id, content))
+  }
+
+  /// Nobody will read a message.
+  private mutating func drop(_ message: SCTPAssociation.Message, _ cause: DropCause) {
+    drops[cause] += 1
+    messageConsumed(message.bytes.count)
   }
 
   /// OPEN and ACK (RFC 8832 §6).

@@ -100,17 +100,36 @@ public struct DataChannels: ~Copyable {
   }
 
   /// Begins the association; both sides may. The DTLS role decides which streams are ours to choose.
-  public mutating func connect(isDTLSClient: Bool, at now: Instant) {
+  ///
+  /// - Parameter remotePort: the `sctp-port` of the peer's description; `nil` for the configuration's.
+  public mutating func connect(isDTLSClient: Bool, remotePort: UInt16? = nil, at now: Instant) {
     guard self.isDTLSClient == nil else { return }
     self.isDTLSClient = isDTLSClient
+    if let remotePort { association.configuration.remotePort = remotePort }
     association.connect(at: now)
+  }
+
+  /// Whether ``connect(isDTLSClient:remotePort:at:)`` was called.
+  public var hasBegun: Bool { isDTLSClient != nil }
+
+  /// Whether the association is over, and with it all channels.
+  public var isOver: Bool { association.isOver }
+
+  /// Makes room for another association after one that is over, as descriptions may agree on it. Channels get new
+  /// numbers; the counts go on.
+  public mutating func startOver(random: RandomSource) {
+    guard isOver else { return }
+    association = SCTPAssociation(configuration: configuration.association, random: random)
+    isDTLSClient = nil
+    isConnected = false
   }
 
   /// Makes a channel. It may be used when ``Event/opened(_:)`` says so.
   public mutating func open(
     _ parameters: DataChannelParameters, at now: Instant
   ) throws(DataChannelError) -> DataChannelID {
-    guard records.count < configuration.channelCountMax, !association.isOver else { throw .tooManyChannels }
+    guard !association.isOver else { throw .notOpen }
+    guard records.count < configuration.channelCountMax else { throw .tooManyChannels }
     guard parameters.label.utf8.count <= Int(UInt16.max),
       parameters.subprotocol.utf8.count <= Int(UInt16.max)
     else { throw .nameTooLong }
@@ -137,9 +156,9 @@ public struct DataChannels: ~Copyable {
   mutating func bind(_ id: DataChannelID, to stream: StreamID) {
     records[id]?.stream = stream
     channelOfStream[stream] = id
-    if let priority = records[id]?.parameters.priority {
-      association.setPriority(priority.rawValue, of: stream)
-    }
+    guard let record = records[id] else { return }
+    association.setPriority(record.parameters.priority.rawValue, of: stream)
+    association.setBufferedAmountLowThreshold(record.lowThreshold, of: stream)
   }
 
   func isFree(_ stream: StreamID) -> Bool {
@@ -186,6 +205,12 @@ public struct DataChannels: ~Copyable {
   /// What a channel did so far; `nil` once it is closed.
   public func statistics(of id: DataChannelID) -> DataChannelStatistics? { records[id]?.statistics }
 
+  /// What a channel promises; `nil` once it is closed.
+  public func parameters(of id: DataChannelID) -> DataChannelParameters? { records[id]?.parameters }
+
+  /// The channels that are not closed, in the order in which they were made.
+  public var channelIDs: [DataChannelID] { records.keys.sorted { $0.rawValue < $1.rawValue } }
+
   /// How many channels are not closed.
   public var channelCount: Int { records.count }
 
@@ -197,6 +222,7 @@ public struct DataChannels: ~Copyable {
 
   /// At which amount ``Event/bufferedAmountLow(_:)`` is told; 0 unless set.
   public mutating func setBufferedAmountLowThreshold(_ byteCount: Int, of id: DataChannelID) {
+    records[id]?.lowThreshold = byteCount
     guard let stream = records[id]?.stream else { return }
     association.setBufferedAmountLowThreshold(byteCount, of: stream)
   }

@@ -36,6 +36,9 @@ struct AcknowledgementOutcome {
   var roundTripTime: TimeDelta?
   /// Chunks turned out to be lost.
   var lostCount = 0
+  var lostByteCount = 0
+  /// The last packet that arrived, if it was sent after all that are known to have arrived before.
+  var newestPacket: Int64?
 }
 
 /// The chunks that were sent, in the order of their TSNs, until the peer has them (RFC 9260 §6.2.1, §7.2.4).
@@ -62,6 +65,8 @@ struct RetransmissionQueue {
   private var lostHint: Int64 = 0
   /// The blocks of the SACK at hand; kept for its memory.
   private var blocks: [ReceivedTSNs.Range] = []
+  /// The blocks that earlier SACKs named: chunks in them are marked as arrived, or given up.
+  private var marked: [ReceivedTSNs.Range] = []
   let isInterleaved: Bool
   /// Whether the peer knows FORWARD-TSN. To others all messages are reliable (RFC 3758 §3.3.2).
   private let mayGiveUp: Bool
@@ -140,7 +145,7 @@ struct RetransmissionQueue {
     let trusted = (smoothedRoundTrip ?? .zero) * 3 / 4
     while self.cumulative < cumulative { popFirst(&outcome, &queue, trusted: trusted, at: now) }
     advancedPoint = max(advancedPoint, cumulative)
-    if !blocks.isEmpty || gapAcknowledgedCount > 0 { markBlocks(&outcome, trusted: trusted, at: now) }
+    if !blocks.isEmpty || !marked.isEmpty { markBlocks(&outcome, trusted: trusted, at: now) }
     if gapAcknowledgedCount > 0 || retransmittedCount > 0 { findLost(&outcome, &queue, at: now) }
     advance()
     return outcome
@@ -189,32 +194,59 @@ struct RetransmissionQueue {
     } else if age < trusted {
       return  // probably the first transmission arrived after all: it says nothing of the later packet
     }
-    largestAcknowledgedPacket = max(largestAcknowledgedPacket, chunk.packetNumber)
+    if chunk.packetNumber > largestAcknowledgedPacket {
+      largestAcknowledgedPacket = chunk.packetNumber
+      outcome.newestPacket = chunk.packetNumber
+    }
   }
 
   /// Marks what the gap blocks name, and takes back what they no longer name (RFC 9260 §6.2.1 D iii), but not
   /// above the last block: a SACK has no room for all of them.
+  ///
+  /// Only what differs from the blocks before is looked at. Where a path loses packets, each SACK names thousands
+  /// of chunks anew that were named by the one before.
   private mutating func markBlocks(
     _ outcome: inout AcknowledgementOutcome, trusted: TimeDelta, at now: Instant
   ) {
-    var block = 0
-    for index in 0..<chunks.count {
-      let tsn = cumulative + 1 + Int64(index)
-      while block < blocks.count, blocks[block].last < tsn { block += 1 }
-      if block == blocks.count { return }
-      let isNamed = block < blocks.count && blocks[block].first <= tsn
-      switch (chunks[index].state, isNamed) {
-      case (.acknowledged, let isStillNamed):
-        if !isStillNamed { renege(index) }
-      case (.inFlight, true), (.lost, true):
-        var chunk = chunks[index]
-        arrived(&chunk, &outcome, trusted: trusted, at: now)
-        chunk.state = .acknowledged
-        chunks[index] = chunk
-        gapAcknowledgedCount += 1
-      default: break
+    var place = 0
+    while place < marked.count, marked[place].last <= cumulative { place += 1 }
+    if place < marked.count { marked[place].first = max(marked[place].first, cumulative + 1) }
+    for block in blocks.indices {
+      let (first, last) = (blocks[block].first, blocks[block].last)
+      var next = first
+      while place < marked.count, marked[place].first <= last {
+        let known = marked[place]
+        renege(known.first..<max(known.first, min(known.last + 1, first)))
+        mark(next..<max(next, known.first), &outcome, trusted: trusted, at: now)
+        next = max(next, known.last + 1)
+        marked[place].first = last + 1
+        guard known.last <= last else { break }
+        place += 1
       }
+      mark(next..<max(next, last + 1), &outcome, trusted: trusted, at: now)
     }
+    blocks += marked[place...]
+    swap(&marked, &blocks)
+  }
+
+  private func index(of tsn: Int64) -> Int { Int(tsn - cumulative - 1) }
+
+  private mutating func mark(
+    _ tsns: Swift.Range<Int64>, _ outcome: inout AcknowledgementOutcome, trusted: TimeDelta, at now: Instant
+  ) {
+    for tsn in tsns {
+      let index = index(of: tsn)
+      var chunk = chunks[index]
+      guard chunk.state == .inFlight || chunk.state == .lost else { continue }
+      arrived(&chunk, &outcome, trusted: trusted, at: now)
+      chunk.state = .acknowledged
+      chunks[index] = chunk
+      gapAcknowledgedCount += 1
+    }
+  }
+
+  private mutating func renege(_ tsns: Swift.Range<Int64>) {
+    for tsn in tsns where chunks[index(of: tsn)].state == .acknowledged { renege(index(of: tsn)) }
   }
 
   private mutating func renege(_ index: Int) {
@@ -223,12 +255,24 @@ struct RetransmissionQueue {
     inFlightByteCount += chunks[index].wireByteCount(isInterleaved: isInterleaved)
   }
 
+  /// Looks at what stands between the marked blocks and above them.
   private mutating func findLost(
     _ outcome: inout AcknowledgementOutcome, _ queue: inout SendQueue, at now: Instant
   ) {
     let limit = largestAcknowledgedPacket - Self.reorderingPacketsMax
-    for index in 0..<chunks.count where chunks[index].state == .inFlight {
+    let end = nextTSN
+    var (tsn, block) = (cumulative + 1, 0)
+    while tsn < end {
+      if block < marked.count, marked[block].first <= tsn {
+        tsn = max(tsn, marked[block].last + 1)
+        block += 1
+        continue
+      }
+      let index = index(of: tsn)
+      tsn += 1
+      guard chunks[index].state == .inFlight else { continue }
       if chunks[index].packetNumber <= limit {
+        outcome.lostByteCount += chunks[index].wireByteCount(isInterleaved: isInterleaved)
         lose(index, &queue, at: now)
         outcome.lostCount += 1
       } else if chunks[index].transmissionCount == 1 {
@@ -243,6 +287,7 @@ struct RetransmissionQueue {
   /// what gap blocks named does not count as arrived either: the peer may have let go of it.
   mutating func timedOut(isRepeated: Bool, queue: inout SendQueue, at now: Instant) {
     if isRepeated {
+      marked = []
       for index in 0..<chunks.count where chunks[index].state == .acknowledged { renege(index) }
     }
     for index in 0..<chunks.count where chunks[index].state == .inFlight { lose(index, &queue, at: now) }

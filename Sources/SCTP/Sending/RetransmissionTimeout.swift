@@ -19,10 +19,12 @@ struct RetransmissionTimeout {
   private(set) var smoothed: TimeDelta?
   private var variation = TimeDelta.zero
   private(set) var timeout: TimeDelta
-  /// The timeout without what timeouts added to it.
-  private(set) var measuredTimeout: TimeDelta
+  private let initial: TimeDelta
 
-  init(initial: TimeDelta) { (timeout, measuredTimeout) = (initial, initial) }
+  init(initial: TimeDelta) {
+    self.initial = initial
+    timeout = initial
+  }
 
   /// Takes a sample, which must not come from a packet that was sent twice (Karn's rule).
   mutating func measured(_ sample: TimeDelta) {
@@ -36,9 +38,16 @@ struct RetransmissionTimeout {
       smoothed = sample
       variation = sample / 2
     }
-    measuredTimeout = Self.clamp((smoothed ?? sample) + max(Self.granularity, variation * 4))
-    timeout = measuredTimeout
+    forgetBackOff()
   }
+
+  /// The timeout by the samples alone, without what timers that ran out added to it.
+  var measuredTimeout: TimeDelta {
+    smoothed.map { Self.clamp($0 + max(Self.granularity, variation * 4)) } ?? initial
+  }
+
+  /// Goes by the samples alone, as if no timer had run out since the last one.
+  mutating func forgetBackOff() { timeout = measuredTimeout }
 
   /// A timer ran out: wait twice as long (§6.3.3 E2).
   mutating func backOff() { timeout = max(timeout, min(timeout * 2, Self.longestBackOff)) }
