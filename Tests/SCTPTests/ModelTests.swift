@@ -179,9 +179,6 @@ struct ModelTests {
     #expect(held.0 == 0 && held.1 == 0 && inFlight.0 == 0 && inFlight.1 == 0, "seed \(seed)")
     let drops = (run.pair.client.channels.drops.total, run.pair.server.channels.drops.total)
     #expect(drops.0 == 0 && drops.1 == 0, "seed \(seed)")
-    if drops.0 + drops.1 > 0 {
-      print("SEED", seed, run.pair.client.channels.drops, run.pair.server.channels.drops)
-    }
     let ended = (run.pair.client.ended, run.pair.server.ended)
     #expect(ended.0 == nil && ended.1 == nil, "seed \(seed)")
   }
