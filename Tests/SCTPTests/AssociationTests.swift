@@ -195,10 +195,29 @@ struct AssociationTests {
     #expect(arrived == [0, 1])
   }
 
+  @Test("Dropping what waits behind a message that is cut in part lets no other message into its middle")
+  func discardBehindPart() throws {
+    var pair = SimulatedPair.connected(left: AttackTests.plain, right: AttackTests.plain)
+    for index in 0..<3 {
+      try pair.left.association.send(
+        TestMessage.bytes(index, length: 50_000), on: 1, payloadProtocol: binary, at: pair.now)
+    }
+    pair.drain()
+    try pair.left.association.send(
+      TestMessage.bytes(3, length: 5000), on: 2, payloadProtocol: binary, at: pair.now)
+    pair.left.association.discardUnsent(on: 1)
+    pair.run(seconds: 10)
+    let arrived = pair.right.messages.map { TestMessage.index(of: $0.bytes) }
+    #expect(arrived == [0, 3])
+    let held = pair.right.association.receiveBufferedByteCount
+    #expect(held == 0)
+  }
+
   @Test("A reader that stops shuts the window; one that goes on opens it, and nothing is lost")
   func zeroWindow() throws {
     var small = SCTPAssociation.Configuration()
     small.receiveWindowByteCountMax = 65_536
+    small.messageByteCountMax = 32_768
     var pair = SimulatedPair.connected(right: small)
     pair.right.isReadingPaused = true
     for index in 0..<100 {

@@ -64,6 +64,7 @@ struct AttackTests {
   static var small: SCTPAssociation.Configuration {
     var configuration = plain
     configuration.receiveWindowByteCountMax = 65_536
+    configuration.messageByteCountMax = 32_768
     return configuration
   }
 

@@ -43,7 +43,8 @@ public struct SCTPAssociation: ~Copyable {
     public var streamCount: UInt16 = 1024
     /// Bytes of the longest message that is taken from the peer; a longer one ends the association.
     public var messageByteCountMax = 262_144
-    /// Bytes that the peer may have under way to us, at most; the window grows to it by need.
+    /// Bytes that the peer may have under way to us, at most; the window grows to it by need. Where the
+    /// longest message would not fit, it may grow further, until that one does.
     public var receiveWindowByteCountMax = 8 << 20
     /// Bytes that may wait here to be sent or acknowledged.
     public var sendBufferByteCountMax = 16 << 20
@@ -208,10 +209,13 @@ public struct SCTPAssociation: ~Copyable {
   var capabilities: Capabilities = []
   var outboundStreamCount: UInt16
   var inboundStreamCount: UInt16
+  var handshakeBeganAt = Instant.zero
   var handshakeAttempts = 0
+  var staleCookieCount = 0
   var handshakeSentAt = Instant.zero
   var cookieEcho: [UInt8] = []
   var isCookieEchoPending = false
+  var isShutdownDue = false
 
   // Sending.
   var sendQueue: SendQueue
@@ -226,6 +230,8 @@ public struct SCTPAssociation: ~Copyable {
   /// Bytes that may be sent again although the congestion window is full, for packets have left the network.
   var recoveryCredit = 0
   var consecutiveTimeouts = 0
+  /// When the first of the consecutive timeouts was.
+  var silentSince: Instant?
   /// Whether nothing that is sent would arrive; time stands still then.
   var isPathLost = false
   var isForwardTSNPending = false
@@ -268,7 +274,8 @@ public struct SCTPAssociation: ~Copyable {
     received = ReceivedTSNs(initial: 0)
     reassembly = ReassemblyQueue(messageByteCountMax: configuration.messageByteCountMax)
     inboundStreams = InboundStreams(isInterleaved: false)
-    window = ReceiveWindow(maximum: configuration.receiveWindowByteCountMax)
+    window = ReceiveWindow(
+      maximum: max(configuration.receiveWindowByteCountMax, configuration.messageByteCountMax * 9 / 8))
     advertisedWindow = window.byteCount
   }
 
@@ -376,6 +383,7 @@ public struct SCTPAssociation: ~Copyable {
     timers.stopAll()
     controlChunks = []
     isCookieEchoPending = false
+    isShutdownDue = false
     isAcknowledgementDue = false
     sendQueue = SendQueue(policy: configuration.schedulingPolicy)
     retransmissions = RetransmissionQueue(initialTSN: 0, isInterleaved: false)

@@ -108,14 +108,14 @@ enum CongestionController: ~Copyable {
     }
   }
 
-  /// Nothing was acknowledged for a whole timeout.
-  mutating func timedOut() {
+  /// Nothing was acknowledged for a whole timeout; `isRepeated`: nor in the one before.
+  mutating func timedOut(isRepeated: Bool) {
     switch consume self {
     case .newReno(var state):
-      state.timedOut()
+      state.timedOut(isRepeated: isRepeated)
       self = .newReno(state)
     case .cubic(var state):
-      state.timedOut()
+      state.timedOut(isRepeated: isRepeated)
       self = .cubic(state)
     case .modelBased(var state):
       state.timedOut()
@@ -167,9 +167,10 @@ struct NewReno {
     partialByteCount = 0
   }
 
-  /// §7.2.3: from one packet on again.
-  mutating func timedOut() {
-    threshold = max(window / 2, 4 * packetByteCount)
+  /// §7.2.3: from one packet on again. A path that was away for a while is not slower for it, so only the
+  /// first of several timeouts lowers the threshold (as RFC 5681 §3.1 has it).
+  mutating func timedOut(isRepeated: Bool) {
+    if !isRepeated { threshold = max(window / 2, 4 * packetByteCount) }
     window = packetByteCount
     partialByteCount = 0
   }

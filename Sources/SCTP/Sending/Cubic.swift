@@ -81,9 +81,10 @@ struct Cubic {
     epoch = nil
   }
 
-  /// §4.8: from one packet on again.
-  mutating func timedOut() {
-    lossDetected()
+  /// §4.8: from one packet on again. A path that was away for a while is not slower for it, so only the first
+  /// of several timeouts lowers the threshold.
+  mutating func timedOut(isRepeated: Bool) {
+    if !isRepeated { lossDetected() }
     packets = 1
   }
 }

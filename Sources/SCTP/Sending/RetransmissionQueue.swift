@@ -68,12 +68,15 @@ struct RetransmissionQueue {
   /// The blocks that earlier SACKs named: chunks in them are marked as arrived, or given up.
   private var marked: [ReceivedTSNs.Range] = []
   let isInterleaved: Bool
+  /// Whether the peer knows FORWARD-TSN. To others all messages are reliable (RFC 3758 §3.3.2).
+  private let mayGiveUp: Bool
 
   /// Begins with a TSN raised by 2^32, so that none before it is negative.
-  init(initialTSN: UInt32, isInterleaved: Bool) {
+  init(initialTSN: UInt32, isInterleaved: Bool, mayGiveUp: Bool = true) {
     cumulative = Int64(initialTSN) + (1 << 32) - 1
     advancedPoint = cumulative
     self.isInterleaved = isInterleaved
+    self.mayGiveUp = mayGiveUp
   }
 
   /// The TSN that the next new chunk gets.
@@ -95,14 +98,17 @@ struct RetransmissionQueue {
     return tsn
   }
 
-  /// Takes the first lost chunk that fits, as sent again.
+  /// Takes the first lost chunk that fits, as sent again; gives up those whose time is over.
   mutating func nextLost(
-    byteCountMax: Int, packetNumber: Int64, at now: Instant
+    byteCountMax: Int, packetNumber: Int64, queue: inout SendQueue, at now: Instant
   ) -> (tsn: Int64, fragment: Fragment)? {
     guard lostCount > 0 else { return nil }
     var index = Int(max(lostHint - cumulative - 1, 0))
     while index < chunks.count {
-      if chunks[index].state == .lost {
+      if chunks[index].state == .lost, isWorthless(index, queue, at: now) {
+        abandon(index, &queue)
+        advance()
+      } else if chunks[index].state == .lost {
         lostHint = cumulative + 1 + Int64(index)
         let size = chunks[index].wireByteCount(isInterleaved: isInterleaved)
         guard size <= byteCountMax else { return nil }
@@ -307,20 +313,33 @@ struct RetransmissionQueue {
     chunks[index].state = .lost
     lostCount += 1
     lostHint = min(lostHint, cumulative + 1 + Int64(index))
-    let message = chunk.fragment.message
     let isSpent =
-      queue.messages[message].retransmissionsMax.map { chunk.transmissionCount > $0 } ?? false
-    if queue.messages[message].isAbandoned || isSpent || queue.messages[message].isExpired(at: now) {
-      abandon(index, &queue)
-    }
+      queue.messages[chunk.fragment.message].retransmissionsMax.map { chunk.transmissionCount > $0 } ?? false
+    if mayGiveUp, isSpent || isWorthless(index, queue, at: now) { abandon(index, &queue) }
+  }
+
+  private func isWorthless(_ index: Int, _ queue: borrowing SendQueue, at now: Instant) -> Bool {
+    mayGiveUp && queue.messages[chunks[index].fragment.message].isExpired(at: now)
   }
 
   /// Gives up the whole message that a chunk belongs to (RFC 3758 §3.5 A3), pieces that arrived included:
   /// the advanced point has to pass them too, so that the peer lets go of them.
   private mutating func abandon(_ index: Int, _ queue: inout SendQueue) {
     let message = chunks[index].fragment.message
-    if !queue.messages[message].isCut { appendEnd(of: chunks[index].fragment, &queue) }
+    if !queue.messages[message].isCut { appendEnd(of: message, &queue) }
     queue.abandon(message)
+    abandonChunks(of: message, around: index)
+  }
+
+  /// Gives up a message that is cut in part, though none of its chunks need be lost or even left here.
+  mutating func giveUp(_ message: Int, queue: inout SendQueue) {
+    appendEnd(of: message, &queue)
+    queue.abandon(message)
+    abandonChunks(of: message, around: chunks.count - 1)
+    advance()
+  }
+
+  private mutating func abandonChunks(of message: Int, around index: Int) {
     var low = index
     while low > 0, !isFirst(low, of: message) { low -= 1 }
     for position in low..<chunks.count where chunks[position].fragment.message == message {
@@ -339,11 +358,13 @@ struct RetransmissionQueue {
 
   /// A message that is given up before its last piece was cut gets a last TSN that is never sent. Without it
   /// the peer might have all TSNs and wait for the rest of the message for ever, told by no FORWARD-TSN.
-  private mutating func appendEnd(of fragment: Fragment, _ queue: inout SendQueue) {
-    var end = fragment
-    end.byteCount = 0
-    end.flags = fragment.flags.contains(.unordered) ? [.unordered, .end] : .end
-    queue.messages[fragment.message].chunkCount += 1
+  private mutating func appendEnd(of message: Int, _ queue: inout SendQueue) {
+    let part = queue.messages[message]
+    let end = Fragment(
+      message: message, offset: part.sentByteCount, byteCount: 0,
+      flags: part.isUnordered ? [.unordered, .end] : .end, stream: part.stream, messageID: part.messageID,
+      number: part.nextFragment, payloadProtocol: part.payloadProtocol)
+    queue.messages[message].chunkCount += 1
     abandonedCount += 1
     chunks.append(
       SentChunk(
