@@ -40,7 +40,7 @@ final class LoopState {
   private var freeNumbers: [Int] = []
   private var table = SocketTable()
   private var deadlines = DeadlineHeap()
-  private var ring = BurstRing()
+  private var ring = BurstRing(burstByteCount: BurstRing.peerBurstByteCount)
   private var dirty: [PeerDriver] = []
   private var isTurnScheduled = false
   private var timer: (task: Scheduled<Void>, deadline: Instant)?
