@@ -10,7 +10,7 @@ typealias CongestionAlgorithm = SCTPAssociation.Configuration.CongestionAlgorith
 /// Goal: each congestion controller uses what a path can carry, and leaves others their part. Method: associations
 /// that always have something to send, over one bottleneck in virtual time, so that the shares are exact.
 @Suite("Associations on paths with a bottleneck, a queue and losses")
-struct PathTests {
+struct BottleneckTests {
   /// The part of the path's capacity that each flow had after some seconds, in percent.
   private static func shares(
     of algorithms: [CongestionAlgorithm], on path: Path, after warmUp: Int64, for seconds: Int64
