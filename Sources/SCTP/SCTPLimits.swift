@@ -64,8 +64,8 @@ public enum SCTPLimits {
   /// How long a stream reset that is "in progress" waits before it asks again.
   static let resetRetryDelay = TimeDelta.milliseconds(100)
   /// How often a stream reset is asked for while the peer talks of other things only, before it counts as
-  /// refused: as many as RFC 9260 allows of any retransmission.
-  static let resetRequestsMax = 10
+  /// refused: on a path that loses 30 % each way one in 700,000 is unlucky so often. It takes a minute.
+  static let resetRequestsMax = 20
   /// Streams named in one reset request, so that it fits a packet.
   static let resetStreamsMax = 256
   /// Events that wait to be polled, messages apart (those are bounded by the window).

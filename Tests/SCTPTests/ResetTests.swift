@@ -202,12 +202,12 @@ struct ResetTests {
     var first: UInt32?
     let result = Self.ask(seconds: 20) { count, sequence in
       first = first ?? sequence
-      return count < 4 ? Self.response(sequence, .inProgress) : Self.response(first ?? 0, .performed)
+      return count < 5 ? Self.response(sequence, .inProgress) : Self.response(first ?? 0, .performed)
     }
     #expect(result.outcome == true)
   }
 
-  @Test("A peer that talks but never answers counts as one that will not reset, after ten requests")
+  @Test("A peer that talks but never answers counts as one that will not reset, after twenty requests")
   func unanswered() {
     let result = Self.ask(seconds: 100) { _, _ in Chunk.array(.heartbeat, value: [0, 1, 0, 4]) }
     #expect(result.numbers == [UInt32](repeating: 0, count: SCTPLimits.resetRequestsMax))

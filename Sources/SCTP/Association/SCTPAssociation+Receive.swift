@@ -186,10 +186,10 @@ extension SCTPAssociation {
     return true
   }
 
-  /// What may be stored at once: the window, and a sixteenth of it for the chunk that is due next, for that
-  /// one may release others.
+  /// What may be stored at once: by the chunk that is due next the window and a sixteenth of it, for that one
+  /// may release others; by those behind a hole seven eighths, so that there is room for what fills the hole.
   private func storageByteCountMax(isNext: Bool) -> Int {
-    isNext ? window.byteCount + window.byteCount / 16 : window.byteCount
+    isNext ? window.byteCount + window.byteCount / 16 : window.byteCount - window.byteCount / 8
   }
 
   private mutating func hasRoom(for byteCount: Int, _ tsn: Int64) -> Bool {

@@ -44,8 +44,10 @@ extension SCTPAssociation {
   /// A packet came although ours got no answer: the path may be back. Nobody has to wait for a timer that
   /// grew while it was away.
   mutating func noteSignOfLife(at now: Instant) {
-    guard consecutiveTimeouts > 0, let deadline = timers[.retransmission] else { return }
-    timers[.retransmission] = min(deadline, now + timeout.measuredTimeout)
+    guard consecutiveTimeouts > 0 else { return }
+    for timer in [Timer.retransmission, .heartbeat] {
+      if let deadline = timers[timer] { timers[timer] = min(deadline, now + timeout.measuredTimeout) }
+    }
   }
 
   /// T3-rtx (§6.3.3).

@@ -43,8 +43,8 @@ public struct SCTPAssociation: ~Copyable {
     public var streamCount: UInt16 = 1024
     /// Bytes of the longest message that is taken from the peer; a longer one ends the association.
     public var messageByteCountMax = 262_144
-    /// Bytes that the peer may have under way to us, at most; the window grows to it by need. Where the
-    /// longest message would not fit, it may grow further, until that one does.
+    /// Bytes that the peer may have under way to us, at most; the window grows to it by need. Where two of the
+    /// longest messages would not fit, it may grow further, until they do.
     public var receiveWindowByteCountMax = 8 << 20
     /// Bytes that may wait here to be sent or acknowledged.
     public var sendBufferByteCountMax = 16 << 20
@@ -275,7 +275,7 @@ public struct SCTPAssociation: ~Copyable {
     reassembly = ReassemblyQueue(messageByteCountMax: configuration.messageByteCountMax)
     inboundStreams = InboundStreams(isInterleaved: false)
     window = ReceiveWindow(
-      maximum: max(configuration.receiveWindowByteCountMax, configuration.messageByteCountMax * 9 / 8))
+      maximum: max(configuration.receiveWindowByteCountMax, 2 * configuration.messageByteCountMax))
     advertisedWindow = window.byteCount
   }
 

@@ -16,8 +16,13 @@ struct StreamResets {
     var lastTSN: UInt32
     var streams: [StreamID]
     var isSent = false
-    /// Whether the peer said that it still waits for data, and how often it said so.
+    /// Whether the peer said that it still waits for data.
     var isWaiting = false
+    /// Whether the peer had acknowledged all that it could wait for when the request was sent last, and how
+    /// often it said that it waits nevertheless.
+    var hasArrived = false
+    var stubbornCount = 0
+    /// How often it said that it waits at all.
     var waitCount = 0
     /// How often it was sent without an answer, and how many packets had come when it was sent last.
     var unansweredCount = 0
@@ -75,15 +80,16 @@ struct StreamResets {
     nextSequence &+= 1
   }
 
-  /// The peer said "in progress", so the request has to be made again. RFC 6525 §5.2.2 means the same number;
-  /// but dcSCTP, for years, took that for used and gave the same answer for ever, so the third time it is a
-  /// new one.
+  /// The peer said "in progress", so the request has to be made again, under its number as RFC 6525 §5.2.2
+  /// has it. But dcSCTP, for years, took that number for used and gave the same answer for ever: who says so
+  /// again and again although all data is there gets a new number.
   mutating func wait() -> Int {
     guard var waiting = request else { return 0 }
     waiting.isWaiting = true
     waiting.waitCount += 1
     waiting.unansweredCount = 0
-    if waiting.waitCount > 1 {
+    if waiting.hasArrived { waiting.stubbornCount += 1 }
+    if waiting.stubbornCount > 2 {
       waiting.sequence = nextSequence
       nextSequence &+= 1
     }
@@ -113,6 +119,8 @@ extension SCTPAssociation {
     guard let request = resets.request, !request.isSent else { return }
     resets.request?.isSent = true
     resets.request?.packetsReceived = statistics.packetsReceived
+    let lastTSN = SerialNumber.extend(request.lastTSN, near: retransmissions.cumulative)
+    resets.request?.hasArrived = retransmissions.cumulative >= lastTSN
     let parameter = Reconfiguration.outgoingReset(
       sequence: request.sequence, answering: resets.expectedSequence &- 1, lastTSN: request.lastTSN,
       streams: request.streams)
@@ -177,6 +185,7 @@ extension SCTPAssociation {
     // dcSCTP takes "in progress" for the end of a request, and makes it again under the next number.
     if let deferred = resets.deferred, sequence == deferred.sequence &+ 1 {
       resets.expectedSequence = sequence
+      resets.lastOutcome = .inProgress
     }
     if sequence == resets.expectedSequence {
       let outcome = perform(&self)
@@ -249,14 +258,28 @@ extension SCTPAssociation {
     _ sequence: UInt32, _ outcome: Reconfiguration.Outcome, at now: Instant
   ) {
     guard let request = resets.request, request.isAnswered(by: sequence) else { return }
+    // Of an earlier number only success is news.
+    let isSuccess = outcome == .performed || outcome == .nothingToDo
+    guard isSuccess || sequence == request.sequence else { return }
     switch outcome {
     case .inProgress, .requestInProgress:
-      // An answer to an earlier number is no news.
-      guard sequence == request.sequence else { return }
       timers[.streamReset] = now + SCTPLimits.resetRetryDelay * Int64(min(resets.wait(), 10))
     case .performed, .nothingToDo: resetDone(request, isPerformed: true)
     case .denied, .wrongSequence, .badSequenceNumber: resetDone(request, isPerformed: false)
     }
+  }
+
+  /// The peer does with a stream what it can do only after our reset of it, so that its answer is lost or late.
+  /// Returns the streams that were reset with it.
+  mutating func assumeResetPerformed(of stream: StreamID) -> [StreamID] {
+    guard let request = resets.request, request.streams.contains(stream) else {
+      sendQueue.reset([stream])
+      return [stream]
+    }
+    timers[.streamReset] = nil
+    resets.request = nil
+    sendQueue.reset(request.streams)
+    return request.streams
   }
 
   private mutating func resetDone(_ request: StreamResets.Request, isPerformed: Bool) {

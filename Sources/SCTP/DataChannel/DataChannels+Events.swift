@@ -88,6 +88,7 @@ extension DataChannels {
   private mutating func forgetAll() {
     for id in records.keys.sorted(by: { $0.rawValue < $1.rawValue }) { forget(id) }
     refusedStreams = []
+    spentStreams = []
   }
 
   // MARK: Messages
@@ -148,6 +149,7 @@ extension DataChannels {
   private mutating func accept(
     _ parameters: DataChannelParameters, on stream: StreamID, at now: Instant
   ) {
+    endPredecessor(on: stream)
     guard let isDTLSClient, (stream.rawValue & 1 == 1) == isDTLSClient, isFree(stream),
       stream.rawValue < association.sendStreamCount
     else {
@@ -167,6 +169,16 @@ extension DataChannels {
     association.sendControl(
       DCEPMessage.ack.array(), on: stream, payloadProtocol: Payload.control, at: now)
     events.append(.incoming(id, parameters))
+  }
+
+  /// A channel is opened on a stream that ours is not quite done with: the peer closed the channel that was
+  /// there, did our reset too, and only its word of that is missing.
+  private mutating func endPredecessor(on stream: StreamID) {
+    let isReset = channelOfStream[stream].flatMap { records[$0]?.isIncomingReset } ?? false
+    let isAsked = association.resets.request?.streams.contains(stream) == true
+    guard isReset && isAsked || isAsked && refusedStreams.contains(stream) || spentStreams.contains(stream)
+    else { return }
+    for stream in association.assumeResetPerformed(of: stream) { weReset(stream, isPerformed: true) }
   }
 
   /// Closes the stream of a channel that we do not want; one that is in use is left alone.
@@ -194,6 +206,7 @@ extension DataChannels {
 
   private mutating func weReset(_ stream: StreamID, isPerformed: Bool) {
     refusedStreams.remove(stream)
+    if isPerformed { spentStreams.remove(stream) } else { spentStreams.insert(stream) }
     guard let id = channelOfStream[stream] else { return }
     records[id]?.isOutgoingReset = true
     // A peer that will not reset will not answer with a reset of its own either.

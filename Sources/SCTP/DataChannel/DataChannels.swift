@@ -85,6 +85,8 @@ public struct DataChannels: ~Copyable {
   var channelOfStream: [StreamID: DataChannelID] = [:]
   /// Streams that belong to no channel and are on their way to be reset.
   var refusedStreams: Set<StreamID> = []
+  /// Streams that a peer would not reset: what we sent on them counts on, so they serve no other channel.
+  var spentStreams: Set<StreamID> = []
   var nameByteCount = 0
   var events = RingBuffer<Event>()
   private var nextID = 0
@@ -168,7 +170,7 @@ public struct DataChannels: ~Copyable {
   }
 
   func isFree(_ stream: StreamID) -> Bool {
-    channelOfStream[stream] == nil && !refusedStreams.contains(stream)
+    channelOfStream[stream] == nil && !refusedStreams.contains(stream) && !spentStreams.contains(stream)
   }
 
   /// The lowest free stream of our parity (RFC 8832 §6).
@@ -267,7 +269,9 @@ public struct DataChannels: ~Copyable {
     guard record.state != .connecting, let stream = record.stream else { return forget(id) }
     guard record.state == .open else { return }
     records[id]?.state = .closing
-    if association.canResetStreams { association.resetStreams([stream]) } else { forget(id) }
+    if association.canResetStreams { return association.resetStreams([stream]) }
+    spentStreams.insert(stream)
+    forget(id)
   }
 
   /// A channel is over.

@@ -51,7 +51,7 @@ struct SendQueue {
   private var current: Int?
   /// Bytes of the messages that are cut in part.
   private(set) var begunByteCount = 0
-  /// When so many bytes are begun, no further long message is.
+  /// So many bytes are begun at most, or one message.
   var begunByteCountMax = Int.max
   /// Whether any message had a lifetime.
   private var hasLifetimes = false
@@ -134,19 +134,21 @@ struct SendQueue {
 
   private func chosen() -> Int? {
     guard active.count > 1 else { return active.first }
-    let mayBegin = begunByteCount < begunByteCountMax
+    let mayBegin = begunByteCount == 0 || begunByteCountMax == .max
     var best: Int?
-    for candidate in active where mayBegin || isBegunOrShort(candidate) {
+    for candidate in active where mayBegin || fitsBegun(candidate) {
       if let leader = best, !scheduler.precedes(streams[candidate].entry, streams[leader].entry) { continue }
       best = candidate
     }
     return best ?? active.first
   }
 
-  /// Whether the message at a stream's front adds nothing to what is begun.
-  private func isBegunOrShort(_ index: Int) -> Bool {
+  /// Whether the message at a stream's front is begun already, or may be beside those that are.
+  private func fitsBegun(_ index: Int) -> Bool {
     guard let front = streams[index].queue.first else { return false }
-    return messages[front].sentByteCount > 0 || messages[front].bytes.count <= SCTPLimits.shortByteCount
+    let byteCount = messages[front].bytes.count
+    return messages[front].sentByteCount > 0 || byteCount <= SCTPLimits.shortByteCount
+      || begunByteCount + byteCount <= begunByteCountMax
   }
 
   private mutating func cut(_ message: Int, of index: Int, byteCount: Int) -> Fragment {
