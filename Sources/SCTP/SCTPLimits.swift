@@ -56,6 +56,9 @@ public enum SCTPLimits {
   /// What a tail loss probe waits beside two round trips, for the peer may delay its SACK. Chromium and
   /// usrsctp delay up to 200 ms but acknowledge every second packet at once; a probe too early costs one chunk.
   static let probeDelay = TimeDelta.milliseconds(50)
+  /// Between two FORWARD-TSNs at least, also where the round-trip time is too short for the clock: packets are written
+  /// until there is nothing left to say.
+  static let forwardTSNInterval = TimeDelta.milliseconds(1)
   /// Between heartbeats on an idle association (RFC 9260 §16, HB.interval).
   static let heartbeatInterval = TimeDelta.seconds(30)
   /// How long a stream reset that is "in progress" waits before it asks again.

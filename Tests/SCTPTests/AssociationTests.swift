@@ -422,6 +422,24 @@ struct AssociationTests {
     #expect(window >= 4 << 20, "\(window)")
   }
 
+  @Test("A FORWARD-TSN is said once, also where the round trip takes no time, and sending comes to an end")
+  func forwardTSNWithoutDelay() throws {
+    var pair = SimulatedPair.connected(Link(delay: .zero))
+    pair.filter = { isToRight, _ in !isToRight }
+    let options = DeliveryOptions(lifetime: .milliseconds(10))
+    try pair.left.association.send(
+      TestMessage.bytes(1, length: 50_000), on: 1, payloadProtocol: binary, options: options, at: pair.now)
+    pair.drain()
+    let later = pair.now + .milliseconds(20)
+    var (batch, count): (PacketBatch?, Int) = (nil, 0)
+    repeat {
+      _ = [UInt8](writing: 65_536) { batch = pair.left.association.pollTransmit(into: &$0, at: later) }
+      count += 1
+    } while batch != nil && count < 100
+    #expect(count > 1, "the peer has to hear of what was given up")
+    #expect(count < 10)
+  }
+
   @Test("The end of a burst that gets lost is sent again before the timer runs out")
   func tailLoss() throws {
     var pair = SimulatedPair.connected(Link(seed: 1, delay: .milliseconds(20)))

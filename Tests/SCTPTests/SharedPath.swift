@@ -127,6 +127,7 @@ struct SharedPath {
     while flow.sender.pollEvent() != nil {}
     while let event = flow.receiver.pollEvent() {
       guard case .message(let message) = event else { continue }
+      flow.receiver.consumed(byteCount: message.bytes.count + 96)
       flow.byteCount += message.bytes.count
       flow.longestGap = max(flow.longestGap, now - flow.latest)
       flow.latest = now

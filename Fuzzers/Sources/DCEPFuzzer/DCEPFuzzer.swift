@@ -93,7 +93,9 @@ private struct World: ~Copyable {
     peer.handleTimeout(at: now)
     for _ in 0..<32 {
       takeEvents()
-      while peer.pollEvent() != nil {}
+      while let event = peer.pollEvent() {
+        if case .message(let message) = event { peer.consumed(byteCount: message.bytes.count + 96) }
+      }
       let toPeer = Self.packets { channels.pollTransmit(into: &$0, at: now) }
       let toUs = Self.packets { peer.pollTransmit(into: &$0, at: now) }
       if toPeer.isEmpty, toUs.isEmpty { return }
@@ -119,7 +121,10 @@ private struct World: ~Copyable {
         let isKnown = own.remove(id) != nil || incoming.removeValue(forKey: id) != nil
         precondition(isKnown, "a channel that is not there is closed")
       case .opened(let id): precondition(own.contains(id), "a channel that we did not make is open")
-      case .message(let id, _), .closing(let id), .bufferedAmountLow(let id):
+      case .message(let id, let message):
+        precondition(own.contains(id) || incoming[id] != nil, "a message of a channel that is not there")
+        channels.messageConsumed(message.bytes.count)
+      case .closing(let id), .bufferedAmountLow(let id):
         precondition(own.contains(id) || incoming[id] != nil, "news of a channel that is not there")
       case .connected, .ended: break
       }

@@ -38,7 +38,9 @@ private struct Side: ~Copyable {
   ///
   /// An INIT or INIT ACK among them tells where this side's TSNs begin.
   mutating func drain(into inbox: inout [[UInt8]], at now: Instant) {
-    while !isReadingPaused, association.pollEvent() != nil {}
+    while !isReadingPaused, let event = association.pollEvent() {
+      if case .message(let message) = event { association.consumed(byteCount: message.bytes.count + 96) }
+    }
     var batchCount = 0
     var batch: PacketBatch?
     repeat {

@@ -365,7 +365,8 @@ extension SCTPAssociation {
       isForwardTSNPending = false
       return
     }
-    if now - forwardTSNSentAt >= timeout.smoothed ?? timeout.timeout { isForwardTSNPending = true }
+    let interval = max(timeout.smoothed ?? timeout.timeout, SCTPLimits.forwardTSNInterval)
+    if now - forwardTSNSentAt >= interval { isForwardTSNPending = true }
   }
 
   // MARK: HEARTBEAT ACK

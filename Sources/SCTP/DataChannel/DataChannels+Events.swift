@@ -101,7 +101,6 @@ extension DataChannels {
     guard let id = channelOfStream[message.stream], let state = records[id]?.state,
       state == .open || state == .closing
     else { return drop(message, .unknownChannel) }
-    records[id]?.awaitsAck = false
     let content: DataChannelMessage
     switch message.payloadProtocol {
     case Payload.text: content = DataChannelMessage(isText: true, bytes: message.bytes)
@@ -112,8 +111,11 @@ extension DataChannels {
     }
     // The bytes that stand for an empty message are none that the application could give back.
     if content.bytes.isEmpty { consumed(byteCount: message.bytes.count) }
-    records[id]?.statistics.messagesReceived += 1
-    records[id]?.statistics.bytesReceived += UInt64(content.bytes.count)
+    change(id) {
+      $0.awaitsAck = false
+      $0.statistics.messagesReceived += 1
+      $0.statistics.bytesReceived += UInt64(content.bytes.count)
+    }
     events.append(.message(id, content))
   }
 

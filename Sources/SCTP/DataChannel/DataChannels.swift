@@ -148,6 +148,12 @@ public struct DataChannels: ~Copyable {
     return id
   }
 
+  /// Changes a record in its place; `records[id]?` would allocate memory for each access, which messages should not.
+  mutating func change(_ id: DataChannelID, _ body: (inout DataChannelRecord) -> Void) {
+    guard let index = records.index(forKey: id) else { return }
+    body(&records.values[index])
+  }
+
   mutating func add(_ record: DataChannelRecord) -> DataChannelID {
     let id = DataChannelID(rawValue: nextID)
     nextID += 1
@@ -251,8 +257,10 @@ public struct DataChannels: ~Copyable {
       case .closed, .empty, .noSuchStream, .isResetting: throw .notOpen
       }
     }
-    records[id]?.statistics.messagesSent += 1
-    records[id]?.statistics.bytesSent += UInt64(message.bytes.count)
+    change(id) {
+      $0.statistics.messagesSent += 1
+      $0.statistics.bytesSent += UInt64(message.bytes.count)
+    }
   }
 
   /// Closes a channel: what waits is sent, then the stream is reset (RFC 8831 §6.7).

@@ -17,8 +17,6 @@ struct DeliveryRate {
     var isFromDrySpell: Bool
     /// Bytes that had arrived when the packet left: tells round trips apart.
     var deliveredBefore: Int64
-    /// Bytes that were in flight when the packet left.
-    var inFlightByteCount: Int
   }
 
   private struct Packet {
@@ -27,7 +25,6 @@ struct DeliveryRate {
     var deliveredAt: Instant
     var firstSentAt: Instant
     var sentAt: Instant
-    var inFlightByteCount: Int
     var isFromDrySpell: Bool
   }
 
@@ -46,7 +43,7 @@ struct DeliveryRate {
     packets.append(
       Packet(
         number: number, delivered: delivered, deliveredAt: deliveredAt, firstSentAt: firstSentAt, sentAt: now,
-        inFlightByteCount: inFlightByteCount, isFromDrySpell: delivered < dryUntil))
+        isFromDrySpell: delivered < dryUntil))
   }
 
   mutating func ranDry(inFlightByteCount: Int) { dryUntil = delivered + Int64(max(inFlightByteCount, 1)) }
@@ -66,7 +63,6 @@ struct DeliveryRate {
     let isLongEnough = elapsed > .zero && elapsed >= shortest ?? .zero
     return Sample(
       bytesPerSecond: isLongEnough ? Double(delivered - packet.delivered) / elapsed.inSeconds : nil,
-      isFromDrySpell: packet.isFromDrySpell, deliveredBefore: packet.delivered,
-      inFlightByteCount: packet.inFlightByteCount)
+      isFromDrySpell: packet.isFromDrySpell, deliveredBefore: packet.delivered)
   }
 }
