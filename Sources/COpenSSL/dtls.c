@@ -21,6 +21,8 @@ enum {
   RECORD_BYTES_MAX = 16384,
   /// The shortest record, a bare header (RFC 6347 section 4.1): bounds the reads for one datagram.
   RECORD_BYTES_MIN = 13,
+  /// Header, explicit nonce and tag of AES-GCM (RFC 5288), the most of the cipher suites that we agree to.
+  RECORD_OVERHEAD_BYTES_MAX = 37,
   /// RFC 6347 section 4.2.4.1: the timer doubles up to 60 seconds.
   TIMEOUT_MICROSECONDS_MAX = 60000000,
   /// Bytes of IPv4 and UDP headers.
@@ -32,12 +34,18 @@ struct co_dtls {
   co_identity identity;
   /// For CO_IDENTITY_CHAIN: whose certificate it has to be is set.
   int has_host;
+  /// For CO_IDENTITY_DIGEST: whether a handshake without an SRTP profile may succeed.
+  int allows_no_srtp;
   co_dtls_state state;
   co_dtls_failure_kind failure;
   const char *reason;
   /// The datagram lent to the call in progress, NULL once OpenSSL has taken it.
   const uint8_t *input;
   size_t input_bytes;
+  /// Memory that is lent to the call in progress for the next datagram, NULL for none, and what was written to it.
+  uint8_t *lent_output;
+  size_t lent_output_room;
+  size_t lent_output_bytes;
   message_queue output;
   message_queue messages;
   int accepted_hash;
@@ -90,6 +98,12 @@ static int bio_read(BIO *bio, char *data, int bytes) {
 static int bio_write(BIO *bio, const char *data, int bytes) {
   co_dtls *dtls = BIO_get_data(bio);
   BIO_clear_retry_flags(bio);
+  if (bytes > 0 && dtls->lent_output != NULL && (size_t)bytes <= dtls->lent_output_room) {
+    memcpy(dtls->lent_output, data, (size_t)bytes);
+    dtls->lent_output_bytes = (size_t)bytes;
+    dtls->lent_output = NULL;
+    return bytes;
+  }
   if (bytes > 0) message_queue_push(&dtls->output, (const uint8_t *)data, (size_t)bytes);
   return bytes;
 }
@@ -200,7 +214,7 @@ int co_dtls_verify(X509_STORE_CTX *store, void *argument) {
     X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);  // the alert becomes bad_certificate
     return 0;
   }
-  if (co_dtls_srtp_profile(dtls) == 0) {
+  if (!dtls->allows_no_srtp && co_dtls_srtp_profile(dtls) == 0) {
     dtls->failure = CO_FAILURE_NO_SRTP_PROFILE;
     X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);  // handshake_failure
     return 0;
@@ -220,6 +234,8 @@ int co_dtls_expect_host(co_dtls *dtls, const char *host) {
   ERR_clear_error();
   return dtls->has_host;
 }
+
+void co_dtls_allow_no_srtp(co_dtls *dtls) { dtls->allows_no_srtp = 1; }
 
 // MARK: progress
 
@@ -260,7 +276,7 @@ static void check_peer(co_dtls *dtls) {
     return;
   }
   if (!dtls->is_verified || SSL_session_reused(dtls->ssl)) return fail(dtls, CO_FAILURE_FINGERPRINT, NULL);
-  if (co_dtls_srtp_profile(dtls) == 0) fail(dtls, CO_FAILURE_NO_SRTP_PROFILE, NULL);
+  if (!dtls->allows_no_srtp && co_dtls_srtp_profile(dtls) == 0) fail(dtls, CO_FAILURE_NO_SRTP_PROFILE, NULL);
 }
 
 static void shake_hands(co_dtls *dtls) {
@@ -273,22 +289,27 @@ static void shake_hands(co_dtls *dtls) {
   if (dtls->state == CO_DTLS_HANDSHAKING) dtls->state = CO_DTLS_CONNECTED;
 }
 
+/// Reads one message to `message` and returns its length, 0 when there is none.
+static int read_message(co_dtls *dtls, uint8_t *message, size_t room) {
+  int result = SSL_read(dtls->ssl, message, (int)room);
+  if (result > 0) return result;
+  if (wants_more(dtls, result)) return 0;
+  if (SSL_get_error(dtls->ssl, result) == SSL_ERROR_ZERO_RETURN) {
+    SSL_shutdown(dtls->ssl);
+    dtls->state = CO_DTLS_CLOSED;
+  } else {
+    fail_by_error_queue(dtls);
+  }
+  return 0;
+}
+
 /// Empties OpenSSL of application data. Also answers a repeated last flight, which heals its loss.
 static void read_messages(co_dtls *dtls, size_t reads_max) {
   uint8_t message[RECORD_BYTES_MAX];
   for (size_t i = 0; i < reads_max; i++) {
-    int result = SSL_read(dtls->ssl, message, sizeof message);
-    if (result > 0) {
-      message_queue_push(&dtls->messages, message, (size_t)result);
-    } else if (wants_more(dtls, result)) {
-      return;
-    } else if (SSL_get_error(dtls->ssl, result) == SSL_ERROR_ZERO_RETURN) {
-      SSL_shutdown(dtls->ssl);
-      dtls->state = CO_DTLS_CLOSED;
-      return;
-    } else {
-      return fail_by_error_queue(dtls);
-    }
+    int bytes = read_message(dtls, message, sizeof message);
+    if (bytes == 0) return;
+    message_queue_push(&dtls->messages, message, (size_t)bytes);
   }
 }
 
@@ -311,6 +332,23 @@ co_dtls_state co_dtls_receive(co_dtls *dtls, const uint8_t *datagram, size_t byt
   dtls->input = datagram;
   dtls->input_bytes = bytes;
   advance(dtls);
+  dtls->input = NULL;
+  dtls->input_bytes = 0;
+  leave();
+  return dtls->state;
+}
+
+co_dtls_state co_dtls_open(
+    co_dtls *dtls, const uint8_t *datagram, size_t bytes, uint8_t *message, int64_t *message_bytes, int64_t now) {
+  *message_bytes = -1;
+  if (dtls->state != CO_DTLS_CONNECTED || bytes == 0) return dtls->state;
+  enter(now);
+  dtls->input = datagram;
+  dtls->input_bytes = bytes;
+  int first = read_message(dtls, message, bytes < RECORD_BYTES_MAX ? bytes : RECORD_BYTES_MAX);
+  if (first > 0) *message_bytes = first;
+  // A record has some dozens of bytes around its message: with this much left over there is another one.
+  if (first > 0 && bytes - (size_t)first > RECORD_OVERHEAD_BYTES_MAX) read_messages(dtls, bytes / RECORD_BYTES_MIN);
   dtls->input = NULL;
   dtls->input_bytes = 0;
   leave();
@@ -346,6 +384,16 @@ int co_dtls_write(co_dtls *dtls, const uint8_t *data, size_t bytes, int64_t now)
   int result = SSL_write(dtls->ssl, data, (int)bytes);
   leave();
   return result == (int)bytes;
+}
+
+size_t co_dtls_seal(
+    co_dtls *dtls, const uint8_t *data, size_t bytes, uint8_t *datagram, size_t room, int64_t now) {
+  dtls->lent_output = datagram;
+  dtls->lent_output_room = room;
+  dtls->lent_output_bytes = 0;
+  int is_written = co_dtls_write(dtls, data, bytes, now);
+  dtls->lent_output = NULL;
+  return is_written ? dtls->lent_output_bytes : 0;
 }
 
 int64_t co_dtls_readable_bytes(const co_dtls *dtls) {

@@ -67,6 +67,40 @@ final class Association: @unchecked Sendable {
     guard result == 1 else { throw .encryptionFailed }
   }
 
+  /// Takes a datagram of a connected association and writes the message in it straight to `output`, which has room for as
+  /// many bytes as the datagram has. Further messages go to the queue.
+  func open(_ datagram: RawSpan, into output: inout OutputRawSpan, at now: Instant) -> co_dtls_state {
+    precondition(output.freeCapacity >= datagram.byteCount, "lent memory is shorter than the datagram")
+    var state = CO_DTLS_CONNECTED
+    output.withUnsafeMutableBytes { memory, initializedCount in
+      let free = UnsafeMutableRawBufferPointer(rebasing: memory[initializedCount...])
+      var messageByteCount: Int64 = -1
+      datagram.withUnsafeBytes {
+        state = co_dtls_open(
+          handle, $0.baseAddress, $0.count, free.assumingMemoryBound(to: UInt8.self).baseAddress,
+          &messageByteCount, now.nanoseconds)
+      }
+      initializedCount += max(0, Int(messageByteCount))
+    }
+    return state
+  }
+
+  /// Encrypts a message to a datagram in lent memory; the association has to be connected.
+  func seal(_ message: RawSpan, into output: inout OutputRawSpan, at now: Instant) throws(DTLSError) {
+    guard message.byteCount <= messageByteCountMax else { throw .messageTooLong }
+    var byteCount = 0
+    output.withUnsafeMutableBytes { memory, initializedCount in
+      let free = UnsafeMutableRawBufferPointer(rebasing: memory[initializedCount...])
+      message.withUnsafeBytes {
+        byteCount = co_dtls_seal(
+          handle, $0.baseAddress, $0.count, free.assumingMemoryBound(to: UInt8.self).baseAddress, free.count,
+          now.nanoseconds)
+      }
+      initializedCount += byteCount
+    }
+    guard byteCount > 0 else { throw .encryptionFailed }
+  }
+
   var messageByteCountMax: Int { co_dtls_message_bytes_max(handle) }
 
   /// When OpenSSL wants to be called again.
@@ -135,19 +169,29 @@ final class Association: @unchecked Sendable {
 
   /// What the finished handshake agreed on; `nil` if OpenSSL cannot tell.
   func connected(as role: DTLSRole) -> DTLSTransport.Connected? {
+    var srtp: DTLSTransport.SRTPKeying?
     let profile = co_dtls_srtp_profile(handle)
-    guard let byteCount = Self.keyingMaterialByteCount(ofProfile: profile) else { return nil }
-    var material = [UInt8](repeating: 0, count: byteCount)
-    guard co_dtls_export_srtp_keys(handle, &material, byteCount) == 1 else { return nil }
+    // No profile is fine here: the handshake failed before where one is needed.
+    if profile != 0 {
+      guard let keying = keying(ofProfile: profile) else { return nil }
+      srtp = keying
+    }
     var digest = [UInt8](repeating: 0, count: Int(CO_DIGEST_BYTES_MAX))
     let count = co_dtls_peer_digest(handle, CertificateFingerprint.HashFunction.sha256.code, &digest)
     let fingerprint = CertificateFingerprint(hashFunction: .sha256, digest: Array(digest.prefix(count)))
     guard let fingerprint else { return nil }
     return DTLSTransport.Connected(
-      srtpProfile: profile, keyingMaterial: Secret(material), role: role,
+      srtp: srtp, role: role,
       cipherSuite: String(cString: co_dtls_cipher_suite(handle)),
       version: String(co_dtls_version(handle), radix: 16, uppercase: true),
       remoteCertificateFingerprint: fingerprint)
+  }
+
+  private func keying(ofProfile profile: UInt16) -> DTLSTransport.SRTPKeying? {
+    guard let byteCount = Self.keyingMaterialByteCount(ofProfile: profile) else { return nil }
+    var material = [UInt8](repeating: 0, count: byteCount)
+    guard co_dtls_export_srtp_keys(handle, &material, byteCount) == 1 else { return nil }
+    return DTLSTransport.SRTPKeying(profile: profile, material: Secret(material))
   }
 
   /// Two keys and two salts (RFC 5764 §4.2): of 16 and 14 bytes for AES-CM (RFC 5764 §4.1.2), of 16 or 32 and 12 for

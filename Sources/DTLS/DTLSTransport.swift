@@ -27,7 +27,8 @@ public enum DTLSDropCause: Int, CaseIterable, Sendable {
   case applicationDataQueueFull
 }
 
-/// One DTLS 1.2 association that keys SRTP (RFC 5764, RFC 8827 §6.5), as a core: datagrams in, datagrams out.
+/// One DTLS 1.2 association that keys SRTP (RFC 5764, RFC 8827 §6.5) and carries data channels (RFC 8261), as a core:
+/// datagrams in, datagrams out.
 ///
 /// The peer's certificate is checked against the session description's fingerprints inside the handshake:
 /// ``Event/connected(_:)`` is never reported before it matched. A datagram may come by any route that the owner
@@ -35,12 +36,18 @@ public enum DTLSDropCause: Int, CaseIterable, Sendable {
 /// the last flight heals. OpenSSL does the protocol, so the time passed in matters for deadlines only, unless
 /// CVirtualClock is linked.
 public struct DTLSTransport: ~Copyable, Sendable {
+  /// What the handshake agreed on for media (RFC 5764).
+  public struct SRTPKeying: Sendable {
+    /// The IANA number of the SRTP protection profile.
+    public let profile: UInt16
+    /// The keys and salts of both sides (RFC 5764 §4.2), as long as the profile needs.
+    public let material: Secret<[UInt8]>
+  }
+
   /// What the handshake agreed on.
   public struct Connected: Sendable {
-    /// The IANA number of the SRTP protection profile.
-    public let srtpProfile: UInt16
-    /// The keys and salts of both sides (RFC 5764 §4.2), as long as the profile needs.
-    public let keyingMaterial: Secret<[UInt8]>
+    /// The keys for media; `nil` where the peer did without, which only a transport made so lets it.
+    public let srtp: SRTPKeying?
     /// Our role: it tells which keys are ours.
     public let role: DTLSRole
     /// The IANA name of the cipher suite.
@@ -120,21 +127,24 @@ public struct DTLSTransport: ~Copyable, Sendable {
   ///     with the strongest hash. SHA-1 and SHA-224 are passed over.
   ///   - initialTimeout: When to repeat the first flight, about 1.5 round-trip times; clamped to 50 ms to 1 s, then
   ///     doubled each time, up to 60 s (RFC 6347 §4.2.4.1).
+  ///   - requiresSRTP: Whether the handshake fails with a peer that agrees on no SRTP profile. Where no media was
+  ///     negotiated it need not know of SRTP (RFC 8831 §5).
   ///   - maximumDatagramByteCount: The most UDP payload bytes of one datagram, at least 256.
   public init(
     context: DTLSContext, certificate: DTLSCertificate, role: DTLSRole,
-    remoteFingerprints: [CertificateFingerprint], initialTimeout: TimeDelta,
+    remoteFingerprints: [CertificateFingerprint], initialTimeout: TimeDelta, requiresSRTP: Bool = true,
     maximumDatagramByteCount: Int = 1200
   ) throws(DTLSError) {
     try self.init(
       context: context, optionalCertificate: certificate, role: role, remoteFingerprints: remoteFingerprints,
-      initialTimeout: initialTimeout, maximumDatagramByteCount: maximumDatagramByteCount)
+      initialTimeout: initialTimeout, requiresSRTP: requiresSRTP,
+      maximumDatagramByteCount: maximumDatagramByteCount)
   }
 
   /// The same, also without a certificate: how tests play a peer that has none.
   init(
     context: DTLSContext, optionalCertificate certificate: DTLSCertificate?, role: DTLSRole,
-    remoteFingerprints: [CertificateFingerprint], initialTimeout: TimeDelta,
+    remoteFingerprints: [CertificateFingerprint], initialTimeout: TimeDelta, requiresSRTP: Bool = true,
     maximumDatagramByteCount: Int = 1200
   ) throws(DTLSError) {
     association = try Association(
@@ -144,6 +154,7 @@ public struct DTLSTransport: ~Copyable, Sendable {
     let decisive = CertificateFingerprint.decisive(among: remoteFingerprints)
     hasFingerprint = !decisive.isEmpty
     for fingerprint in decisive { association.accept(fingerprint) }
+    if !requiresSRTP { co_dtls_allow_no_srtp(association.handle) }
   }
 
   /// What was dropped so far.
@@ -171,13 +182,35 @@ public struct DTLSTransport: ~Copyable, Sendable {
 
   /// Takes a datagram of the peer's. Whatever it holds, it does no harm beyond failing this association.
   public mutating func receive(_ datagram: RawSpan, at now: Instant) {
-    if let cause = Association.refusal(of: datagram) { return drop(cause) }
-    switch state {
-    case .new: return drop(.notStarted)
-    case .ended: return drop(.ended)
-    case .handshaking, .connected: break
-    }
+    guard takes(datagram) else { return }
     follow(association.receive(datagram, at: now), at: now)
+  }
+
+  /// The same, but the first message of application data in the datagram goes straight to `output` if the transport is
+  /// connected already; all others wait for ``pollApplicationData(into:)``.
+  ///
+  /// `output` needs room for as many bytes as the datagram has.
+  public mutating func receive(_ datagram: RawSpan, into output: inout OutputRawSpan, at now: Instant) {
+    guard takes(datagram) else { return }
+    if case .connected = state {
+      follow(association.open(datagram, into: &output, at: now), at: now)
+    } else {
+      follow(association.receive(datagram, at: now), at: now)
+    }
+  }
+
+  /// Whether a datagram may reach OpenSSL.
+  private mutating func takes(_ datagram: RawSpan) -> Bool {
+    if let cause = Association.refusal(of: datagram) {
+      drop(cause)
+      return false
+    }
+    switch state {
+    case .new: drop(.notStarted)
+    case .ended: drop(.ended)
+    case .handshaking, .connected: return true
+    }
+    return false
   }
 
   /// Repeats a flight or gives up, whichever is due.
@@ -198,6 +231,17 @@ public struct DTLSTransport: ~Copyable, Sendable {
   public mutating func send(_ applicationData: RawSpan, at now: Instant) throws(DTLSError) {
     guard case .connected = state else { throw .notConnected }
     try association.send(applicationData, at: now)
+  }
+
+  /// Encrypts one message of application data to a datagram in lent memory, past the output that waits.
+  ///
+  /// Throws what ``send(_:at:)`` does; ``DTLSError/encryptionFailed`` also where the memory does not suffice. `output`
+  /// needs room for the transport's `maximumDatagramByteCount`.
+  public mutating func seal(
+    _ applicationData: RawSpan, into output: inout OutputRawSpan, at now: Instant
+  ) throws(DTLSError) {
+    guard case .connected = state else { throw .notConnected }
+    try association.seal(applicationData, into: &output, at: now)
   }
 
   /// Says goodbye if connected and takes nothing more; send what waits in the output.

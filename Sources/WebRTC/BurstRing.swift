@@ -8,7 +8,9 @@ import SansIO
 /// In steady state it allocates nothing. A buffer that still waits in a channel when its turn comes again
 /// gets new memory by itself, because byte buffers are copied on write. Confined to the event loop.
 struct BurstRing {
-  /// Room for one burst: ten packets of 1,200 bytes and their overhead.
+  /// Room for one burst of a connection: 48 packets of 1,200 bytes, which is what data channels send at a time.
+  static let peerBurstByteCount = 57_600
+  /// Room for one burst of anything else: ten packets of 1,200 bytes and their overhead.
   static let burstByteCount = 16_384
   /// Bursts between two flushes before memory is used again.
   static let burstsMax = 64

@@ -278,9 +278,10 @@ public final class HostilePeer {
 
   private func takeDTLSEvents() {
     guard dtls != nil, let event = dtls?.pollEvent(), case .connected(let connected) = event,
-      let profile = SRTPProtectionProfile(rawValue: connected.srtpProfile),
+      let keying = connected.srtp,
+      let profile = SRTPProtectionProfile(rawValue: keying.profile),
       let keys = try? SRTPKeys.split(
-        connected.keyingMaterial, profile: profile, isClient: connected.role == .client)
+        keying.material, profile: profile, isClient: connected.role == .client)
     else { return }
     self.keys = (profile, keys.local)
     rtpProtector = try? SRTPProtector(profile: profile, keys: keys.local)

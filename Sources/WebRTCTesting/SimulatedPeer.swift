@@ -6,6 +6,10 @@ public import RTP
 public import SansIO
 public import WebRTCCore
 
+#if DataChannels
+  public import SCTP
+#endif
+
 /// A whole connection of ours on a host of the simulated network: the core, its sockets, the gatherer that asks
 /// servers for its candidates, and what it reported.
 public final class SimulatedPeer: SimulatedNode {
@@ -23,6 +27,15 @@ public final class SimulatedPeer: SimulatedNode {
   public private(set) var gathered: [CandidateGatherer.Event] = []
   /// Frames that arrived.
   public private(set) var frames: [(transceiver: TransceiverID, frame: MediaFrame, arrival: Instant)] = []
+  #if DataChannels
+    /// Messages of data channels that arrived.
+    public private(set) var messages:
+      [(channel: DataChannelID, message: DataChannelMessage, arrival: Instant)] =
+        []
+    /// Whether the application reads them at once; those that it has not read hold the other side back.
+    public var readsMessages = true
+    private var unreadByteCounts: [Int] = []
+  #endif
   /// How often a key frame was asked for.
   public private(set) var keyFrameRequestCount = 0
   /// When the connection state last became `connected`.
@@ -161,7 +174,7 @@ public final class SimulatedPeer: SimulatedNode {
   private func drainCore(into network: inout SimulatedNetwork, at now: Instant) {
     while true {
       var transmit: Transmit?
-      let bytes = [UInt8](writing: 16_000) { out in transmit = core.pollTransmit(into: &out, at: now) }
+      let bytes = [UInt8](writing: 57_600) { out in transmit = core.pollTransmit(into: &out, at: now) }
       guard let transmit else { break }
       for start in stride(from: 0, to: bytes.count, by: transmit.segmentByteCount) {
         let end = min(start + transmit.segmentByteCount, bytes.count)
@@ -170,6 +183,20 @@ public final class SimulatedPeer: SimulatedNode {
     }
     while let event = core.pollEvent() { note(event, at: now) }
   }
+
+  #if DataChannels
+    /// Reads the messages that wait, as an application does that has let them wait.
+    public func readMessages(at now: Instant) {
+      for byteCount in unreadByteCounts { core.messageConsumed(byteCount, at: now) }
+      unreadByteCounts = []
+    }
+
+    private func note(_ id: DataChannelID, _ message: DataChannelMessage, at now: Instant) {
+      messages.append((id, message, now))
+      unreadByteCounts.append(message.bytes.count)
+      if readsMessages { readMessages(at: now) }
+    }
+  #endif
 
   private func send(
     _ bytes: [UInt8], on route: Route, into network: inout SimulatedNetwork, at now: Instant
@@ -209,6 +236,9 @@ public final class SimulatedPeer: SimulatedNode {
     case .connectionStateChanged(let state): if state == .connected { connectedAt = now }
     default: break
     }
+    #if DataChannels
+      if case .messageReceived(let id, let message) = event { return note(id, message, at: now) }
+    #endif
     switch event {
     case .frameReceived, .localCandidate: break
     default: events.append(event)

@@ -47,7 +47,9 @@ struct SimulatedPair: ~Copyable {
       while let event = association.pollEvent() {
         switch event {
         case .connected: isConnected = true
-        case .message(let message): messages.append(message)
+        case .message(let message):
+          messages.append(message)
+          association.consumed(byteCount: message.bytes.count + SCTPLimits.entryByteCount)
         case .closed(let reason): closure = reason
         case .incomingStreamsReset(let streams): incomingResets.append(streams)
         case .outgoingStreamsReset(let streams, let done): outgoingResets.append((streams, done))
@@ -215,10 +217,3 @@ enum Seeds {
 
 /// A payload protocol for tests.
 let binary = PayloadProtocol(rawValue: 53)
-
-extension TimeDelta {
-  /// How long a link of so many bytes per second needs for a packet.
-  static func transmission(of byteCount: Int, bytesPerSecond: Int64) -> TimeDelta {
-    TimeDelta(nanoseconds: Int64(byteCount) * 1_000_000_000 / bytesPerSecond)
-  }
-}

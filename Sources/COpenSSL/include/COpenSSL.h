@@ -100,11 +100,19 @@ int co_dtls_accept_digest(co_dtls *dtls, int hash, const uint8_t *digest, size_t
 /// of a trusting context succeeds.
 int co_dtls_expect_host(co_dtls *dtls, const char *host);
 
+/// Lets the peer do without SRTP: a connection of data channels alone needs no keys for media.
+void co_dtls_allow_no_srtp(co_dtls *dtls);
+
 /// Sends the client's first flight. `now` is in nanoseconds, here and below.
 co_dtls_state co_dtls_start(co_dtls *dtls, int64_t now);
 
 /// Takes one datagram. Application data that it holds goes to the queue that co_dtls_read empties.
 co_dtls_state co_dtls_receive(co_dtls *dtls, const uint8_t *datagram, size_t bytes, int64_t now);
+
+/// The same, once connected: the first message goes straight to `message`, which has room for `bytes` bytes, and its
+/// length to `message_bytes`, -1 when there is none. Further ones go to the queue.
+co_dtls_state co_dtls_open(
+    co_dtls *dtls, const uint8_t *datagram, size_t bytes, uint8_t *message, int64_t *message_bytes, int64_t now);
 
 /// Nanoseconds until co_dtls_handle_timeout should be called, or -1 for never.
 int64_t co_dtls_timeout(co_dtls *dtls, int64_t now);
@@ -119,6 +127,11 @@ void co_dtls_take_output(co_dtls *dtls, uint8_t *datagram);
 
 /// Encrypts one message of application data; 0 when not connected, above the datagram's limit or when OpenSSL refuses.
 int co_dtls_write(co_dtls *dtls, const uint8_t *data, size_t bytes, int64_t now);
+
+/// The same, but writes the datagram straight to `datagram`, past the queue, and returns its length, 0 when it cannot;
+/// `room` has to be enough for the longest datagram.
+size_t co_dtls_seal(
+    co_dtls *dtls, const uint8_t *data, size_t bytes, uint8_t *datagram, size_t room, int64_t now);
 
 /// The length of the oldest received message of application data, -1 when there is none.
 int64_t co_dtls_readable_bytes(const co_dtls *dtls);

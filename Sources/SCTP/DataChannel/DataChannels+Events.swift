@@ -25,11 +25,43 @@ extension DataChannels {
   /// Ends the association with everything delivered.
   public mutating func shutdown(at now: Instant) { association.shutdown(at: now) }
 
-  /// The next thing that happened. Messages that are not polled hold the peer's window shut.
+  /// The next thing that happened. Messages that the application has not read, whether polled or not, hold the peer's
+  /// window shut; see ``messageConsumed(_:)``.
   public mutating func pollEvent(at now: Instant) -> Event? {
-    while events.isEmpty, let event = association.pollEvent() { translate(event, at: now) }
+    digestEvents(at: now)
     return events.popFirst()
   }
+
+  /// Draws the consequences of what the association has to say. Call it before ``pollTransmit(into:at:)`` where events
+  /// are polled by ``pollDigestedEvent()``: they lead to packets.
+  public mutating func digestEvents(at now: Instant) {
+    while let event = association.pollEvent() { translate(event, at: now) }
+  }
+
+  /// The next thing of those that ``digestEvents(at:)`` made out.
+  public mutating func pollDigestedEvent() -> Event? { events.popFirst() }
+
+  /// The application has read a message with so many payload bytes: the peer may send as much again.
+  public mutating func messageConsumed(_ byteCount: Int) {
+    consumed(byteCount: byteCount + SCTPLimits.entryByteCount)
+  }
+
+  /// The application has read so many messages, of so many payload bytes together.
+  public mutating func messagesConsumed(count: Int, byteCount: Int) {
+    consumed(byteCount: byteCount + count * SCTPLimits.entryByteCount)
+  }
+
+  /// Gives back what messages weighed, each its payload bytes and ``SCTPLimits/entryByteCount``.
+  public mutating func consumed(byteCount: Int) { association.consumed(byteCount: byteCount) }
+
+  /// There is no path; see ``SCTPAssociation/pathLost()``.
+  public mutating func pathLost() { association.pathLost() }
+
+  /// There is a path again, or another one; see ``SCTPAssociation/pathFound(at:)``.
+  public mutating func pathFound(at now: Instant) { association.pathFound(at: now) }
+
+  /// Ends the association at once, and tells the peer so.
+  public mutating func abort() { association.abort() }
 
   private mutating func translate(_ event: SCTPAssociation.Event, at now: Instant) {
     switch event {
@@ -56,32 +88,41 @@ extension DataChannels {
   private mutating func forgetAll() {
     for id in records.keys.sorted(by: { $0.rawValue < $1.rawValue }) { forget(id) }
     refusedStreams = []
+    spentStreams = []
   }
 
   // MARK: Messages
 
   private mutating func take(_ message: SCTPAssociation.Message, at now: Instant) {
-    guard message.payloadProtocol != Payload.control else { return control(message, at: now) }
+    guard message.payloadProtocol != Payload.control else {
+      messageConsumed(message.bytes.count)
+      return control(message, at: now)
+    }
     guard let id = channelOfStream[message.stream], let state = records[id]?.state,
       state == .open || state == .closing
-    else {
-      drops[.unknownChannel] += 1
-      return
-    }
-    records[id]?.awaitsAck = false
+    else { return drop(message, .unknownChannel) }
     let content: DataChannelMessage
     switch message.payloadProtocol {
     case Payload.text: content = DataChannelMessage(isText: true, bytes: message.bytes)
     case Payload.binary: content = DataChannelMessage(message.bytes)
     case Payload.emptyText: content = DataChannelMessage(isText: true, bytes: [])
     case Payload.emptyBinary: content = DataChannelMessage([])
-    default:
-      drops[.unknownPayload] += 1
-      return
+    default: return drop(message, .unknownPayload)
     }
-    records[id]?.statistics.messagesReceived += 1
-    records[id]?.statistics.bytesReceived += UInt64(content.bytes.count)
+    // The bytes that stand for an empty message are none that the application could give back.
+    if content.bytes.isEmpty { consumed(byteCount: message.bytes.count) }
+    change(id) {
+      $0.awaitsAck = false
+      $0.statistics.messagesReceived += 1
+      $0.statistics.bytesReceived += UInt64(content.bytes.count)
+    }
     events.append(.message(id, content))
+  }
+
+  /// Nobody will read a message.
+  private mutating func drop(_ message: SCTPAssociation.Message, _ cause: DropCause) {
+    drops[cause] += 1
+    messageConsumed(message.bytes.count)
   }
 
   /// OPEN and ACK (RFC 8832 §6).
@@ -108,6 +149,7 @@ extension DataChannels {
   private mutating func accept(
     _ parameters: DataChannelParameters, on stream: StreamID, at now: Instant
   ) {
+    endPredecessor(on: stream)
     guard let isDTLSClient, (stream.rawValue & 1 == 1) == isDTLSClient, isFree(stream),
       stream.rawValue < association.sendStreamCount
     else {
@@ -127,6 +169,16 @@ extension DataChannels {
     association.sendControl(
       DCEPMessage.ack.array(), on: stream, payloadProtocol: Payload.control, at: now)
     events.append(.incoming(id, parameters))
+  }
+
+  /// A channel is opened on a stream that ours is not quite done with: the peer closed the channel that was
+  /// there, did our reset too, and only its word of that is missing.
+  private mutating func endPredecessor(on stream: StreamID) {
+    let isReset = channelOfStream[stream].flatMap { records[$0]?.isIncomingReset } ?? false
+    let isAsked = association.resets.request?.streams.contains(stream) == true
+    guard isReset && isAsked || isAsked && refusedStreams.contains(stream) || spentStreams.contains(stream)
+    else { return }
+    for stream in association.assumeResetPerformed(of: stream) { weReset(stream, isPerformed: true) }
   }
 
   /// Closes the stream of a channel that we do not want; one that is in use is left alone.
@@ -154,6 +206,7 @@ extension DataChannels {
 
   private mutating func weReset(_ stream: StreamID, isPerformed: Bool) {
     refusedStreams.remove(stream)
+    if isPerformed { spentStreams.remove(stream) } else { spentStreams.insert(stream) }
     guard let id = channelOfStream[stream] else { return }
     records[id]?.isOutgoingReset = true
     // A peer that will not reset will not answer with a reset of its own either.

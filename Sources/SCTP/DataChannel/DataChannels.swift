@@ -85,6 +85,8 @@ public struct DataChannels: ~Copyable {
   var channelOfStream: [StreamID: DataChannelID] = [:]
   /// Streams that belong to no channel and are on their way to be reset.
   var refusedStreams: Set<StreamID> = []
+  /// Streams that a peer would not reset: what we sent on them counts on, so they serve no other channel.
+  var spentStreams: Set<StreamID> = []
   var nameByteCount = 0
   var events = RingBuffer<Event>()
   private var nextID = 0
@@ -100,17 +102,36 @@ public struct DataChannels: ~Copyable {
   }
 
   /// Begins the association; both sides may. The DTLS role decides which streams are ours to choose.
-  public mutating func connect(isDTLSClient: Bool, at now: Instant) {
+  ///
+  /// - Parameter remotePort: the `sctp-port` of the peer's description; `nil` for the configuration's.
+  public mutating func connect(isDTLSClient: Bool, remotePort: UInt16? = nil, at now: Instant) {
     guard self.isDTLSClient == nil else { return }
     self.isDTLSClient = isDTLSClient
+    if let remotePort { association.configuration.remotePort = remotePort }
     association.connect(at: now)
+  }
+
+  /// Whether ``connect(isDTLSClient:remotePort:at:)`` was called.
+  public var hasBegun: Bool { isDTLSClient != nil }
+
+  /// Whether the association is over, and with it all channels.
+  public var isOver: Bool { association.isOver }
+
+  /// Makes room for another association after one that is over, as descriptions may agree on it. Channels get new
+  /// numbers; the counts go on.
+  public mutating func startOver(random: RandomSource) {
+    guard isOver else { return }
+    association = SCTPAssociation(configuration: configuration.association, random: random)
+    isDTLSClient = nil
+    isConnected = false
   }
 
   /// Makes a channel. It may be used when ``Event/opened(_:)`` says so.
   public mutating func open(
     _ parameters: DataChannelParameters, at now: Instant
   ) throws(DataChannelError) -> DataChannelID {
-    guard records.count < configuration.channelCountMax, !association.isOver else { throw .tooManyChannels }
+    guard !association.isOver else { throw .notOpen }
+    guard records.count < configuration.channelCountMax else { throw .tooManyChannels }
     guard parameters.label.utf8.count <= Int(UInt16.max),
       parameters.subprotocol.utf8.count <= Int(UInt16.max)
     else { throw .nameTooLong }
@@ -127,6 +148,12 @@ public struct DataChannels: ~Copyable {
     return id
   }
 
+  /// Changes a record in its place; `records[id]?` would allocate memory for each access, which messages should not.
+  mutating func change(_ id: DataChannelID, _ body: (inout DataChannelRecord) -> Void) {
+    guard let index = records.index(forKey: id) else { return }
+    body(&records.values[index])
+  }
+
   mutating func add(_ record: DataChannelRecord) -> DataChannelID {
     let id = DataChannelID(rawValue: nextID)
     nextID += 1
@@ -137,13 +164,13 @@ public struct DataChannels: ~Copyable {
   mutating func bind(_ id: DataChannelID, to stream: StreamID) {
     records[id]?.stream = stream
     channelOfStream[stream] = id
-    if let priority = records[id]?.parameters.priority {
-      association.setPriority(priority.rawValue, of: stream)
-    }
+    guard let record = records[id] else { return }
+    association.setPriority(record.parameters.priority.rawValue, of: stream)
+    association.setBufferedAmountLowThreshold(record.lowThreshold, of: stream)
   }
 
   func isFree(_ stream: StreamID) -> Bool {
-    channelOfStream[stream] == nil && !refusedStreams.contains(stream)
+    channelOfStream[stream] == nil && !refusedStreams.contains(stream) && !spentStreams.contains(stream)
   }
 
   /// The lowest free stream of our parity (RFC 8832 §6).
@@ -186,6 +213,12 @@ public struct DataChannels: ~Copyable {
   /// What a channel did so far; `nil` once it is closed.
   public func statistics(of id: DataChannelID) -> DataChannelStatistics? { records[id]?.statistics }
 
+  /// What a channel promises; `nil` once it is closed.
+  public func parameters(of id: DataChannelID) -> DataChannelParameters? { records[id]?.parameters }
+
+  /// The channels that are not closed, in the order in which they were made.
+  public var channelIDs: [DataChannelID] { records.keys.sorted { $0.rawValue < $1.rawValue } }
+
   /// How many channels are not closed.
   public var channelCount: Int { records.count }
 
@@ -197,6 +230,7 @@ public struct DataChannels: ~Copyable {
 
   /// At which amount ``Event/bufferedAmountLow(_:)`` is told; 0 unless set.
   public mutating func setBufferedAmountLowThreshold(_ byteCount: Int, of id: DataChannelID) {
+    records[id]?.lowThreshold = byteCount
     guard let stream = records[id]?.stream else { return }
     association.setBufferedAmountLowThreshold(byteCount, of: stream)
   }
@@ -223,8 +257,10 @@ public struct DataChannels: ~Copyable {
       case .closed, .empty, .noSuchStream, .isResetting: throw .notOpen
       }
     }
-    records[id]?.statistics.messagesSent += 1
-    records[id]?.statistics.bytesSent += UInt64(message.bytes.count)
+    change(id) {
+      $0.statistics.messagesSent += 1
+      $0.statistics.bytesSent += UInt64(message.bytes.count)
+    }
   }
 
   /// Closes a channel: what waits is sent, then the stream is reset (RFC 8831 §6.7).
@@ -233,7 +269,9 @@ public struct DataChannels: ~Copyable {
     guard record.state != .connecting, let stream = record.stream else { return forget(id) }
     guard record.state == .open else { return }
     records[id]?.state = .closing
-    if association.canResetStreams { association.resetStreams([stream]) } else { forget(id) }
+    if association.canResetStreams { return association.resetStreams([stream]) }
+    spentStreams.insert(stream)
+    forget(id)
   }
 
   /// A channel is over.

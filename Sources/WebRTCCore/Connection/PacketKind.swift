@@ -50,6 +50,8 @@ public enum PacketDropCause: Int, CaseIterable, Sendable {
   case mediaFromInvalidPath
   /// RTP or RTCP before the handshake checked the fingerprint.
   case mediaBeforeHandshake
+  /// Application data of DTLS though no exchange has agreed on data channels.
+  case dataBeforeAgreement
   /// Events that the application did not take in time.
   case eventOverflow
 }

@@ -32,7 +32,8 @@ extension PeerConnectionCore {
     let local = localTransportDescription(restarts ? prepareRestart() : credentials)
     let offer = try Self.negotiating { () throws(NegotiationError) in
       try Negotiation.makeOffer(
-        transceivers: transceivers.map(\.description), local: local, previous: descriptions.currentLocal)
+        transceivers: transceivers.map(\.description), local: local, previous: descriptions.currentLocal,
+        options: negotiationOptions)
     }
     return try noteCreated(.offer, offer, candidates: local.candidates)
   }
@@ -46,14 +47,23 @@ extension PeerConnectionCore {
     try requireSignalingState(.haveRemoteOffer)
     guard let offer = descriptions.pendingRemote else { throw .wrongSignalingState(signalingState) }
     let local = localTransportDescription(restart.isAskedFor ? prepareRestart() : credentials)
-    var options = NegotiationOptions()
-    options.establishedRole = transport?.localRole
+    let options = negotiationOptions
     let answer = try Self.negotiating { () throws(NegotiationError) in
       try Negotiation.makeAnswer(
         to: offer, transceivers: transceivers.map(\.description), local: local, rejectAll: rejectAll,
         options: options)
     }
     return try noteCreated(.answer, answer, candidates: local.candidates)
+  }
+
+  private var negotiationOptions: NegotiationOptions {
+    var options = NegotiationOptions()
+    options.establishedRole = transport?.localRole
+    options.acceptsDataChannels =
+      DataTransport.isAvailable && (configuration.acceptsDataChannels || data.isWanted)
+    options.offersDataChannels = data.isWanted
+    options.maxMessageSize = data.messageByteCountMax
+    return options
   }
 
   private mutating func noteCreated(
@@ -189,12 +199,20 @@ extension PeerConnectionCore {
       transceivers[index].origin = .application
     }
     configureMedia(session)
+    followData(session, offer: localIsOffer ? local : remote, at: now)
     restart.isOffered = false
     restart.isAskedFor = false
     follow(change, in: session, localIsOffer: localIsOffer, at: now)
     // Credentials that were made for a description which was never set.
     if restart.prepared != nil { forgetCreated() }
     becomeStable(at: now)
+  }
+
+  private mutating func followData(
+    _ session: NegotiatedSession, offer: SessionDescription, at now: Instant
+  ) {
+    let isOffered = offer.media.contains { $0.kind == .application && !$0.isRejected }
+    data.follow(DataAgreement(session), isOffered: isOffered, random: &random, at: now)
   }
 
   // MARK: Helpers

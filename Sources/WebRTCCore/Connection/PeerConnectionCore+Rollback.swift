@@ -57,7 +57,7 @@ extension PeerConnectionCore {
   mutating func updateNegotiationNeeded() {
     guard signalingState == .stable else { return }
     let hasUnknown = transceivers.contains { $0.mid == nil && $0.origin != .withdrawnOffer }
-    guard restart.isWanted || hasUnknown else {
+    guard restart.isWanted || hasUnknown || data.needsNegotiation else {
       isNegotiationNeeded = false
       return
     }

@@ -13,6 +13,9 @@ extension PeerConnectionCore {
       timestamp: Double(now.nanoseconds) / 1e6, transport: transportStatistics, ice: ice.statistics)
     report.outboundRTP = media.outboundStatistics
     report.inboundRTP = media.inboundStatistics
+    #if DataChannels
+      _ = data.withChannels { $0.write(to: &report) }
+    #endif
     return report
   }
 
@@ -31,7 +34,7 @@ extension PeerConnectionCore {
       transport.tlsVersion = info.version
       transport.dtlsCipher = info.cipherSuite
       transport.dtlsRole = info.role == .client ? "client" : "server"
-      transport.srtpCipher = SRTPProtectionProfile(rawValue: info.srtpProfile)?.name
+      transport.srtpCipher = info.srtp.flatMap { SRTPProtectionProfile(rawValue: $0.profile)?.name }
     }
     for (cause, count) in drops.nonZero { transport.drops["\(cause)", default: 0] += count }
     for (cause, count) in media.drops.nonZero { transport.drops["\(cause)", default: 0] += count }

@@ -31,6 +31,7 @@ extension PeerConnectionCore {
     ice.handleTimeout(at: now)
     dtls?.handleTimeout(at: now)
     media.handleTimeout(at: now)
+    data.handleTimeout(at: now)
     advance(at: now)
     takeMediaEvents()
   }
@@ -41,14 +42,15 @@ extension PeerConnectionCore {
     // Media neither leaves nor is taken in without the handshake, so it has no time to keep either.
     let mediaDeadline =
       dtlsState == .connected ? media.nextDeadline(canTransmit: ice.sendRoute != nil) : nil
-    let deadline = Instant.earliest(ice.nextDeadline, mediaDeadline)
+    let deadline = Instant.earliest(
+      Instant.earliest(ice.nextDeadline, mediaDeadline), data.nextDeadline)
     switch dtls {
     case .some(let transport): return Instant.earliest(deadline, transport.nextDeadline)
     case .none: return deadline
     }
   }
 
-  /// Lets each layer follow from the one below: ICE's events, DTLS over a path that stands, keys for SRTP.
+  /// Lets each layer follow from the one below: ICE's events, DTLS over a path that stands, keys for SRTP, SCTP.
   mutating func advance(at now: Instant) {
     _ = takeICEEvents(at: now)
     notePath(at: now)
@@ -85,7 +87,8 @@ extension PeerConnectionCore {
     do throws(DTLSError) {
       var transport = try DTLSTransport(
         context: configuration.dtls, certificate: configuration.certificate, role: agreed.localRole,
-        remoteFingerprints: agreed.remote.fingerprints, initialTimeout: firstDTLSTimeout)
+        remoteFingerprints: agreed.remote.fingerprints, initialTimeout: firstDTLSTimeout,
+        requiresSRTP: hasMedia)
       transport.start(at: now)
       dtls = consume transport
       dtlsState = .connecting
@@ -93,6 +96,9 @@ extension PeerConnectionCore {
       dtlsState = .failed
     }
   }
+
+  /// Whether anything but data channels was negotiated.
+  private var hasMedia: Bool { transceivers.contains { $0.negotiated.map { !$0.isRejected } ?? false } }
 
   /// The handshake's first retransmission timer: two round trips, at least 50 ms, at most the 1 s of RFC 6347.
   private var firstDTLSTimeout: TimeDelta {
@@ -106,7 +112,7 @@ extension PeerConnectionCore {
       return
     }
     if ice.isValid(route), dtls != nil {
-      dtls?.receive(datagram, at: now)
+      data.receive(datagram, through: &dtls, at: now)
       takeDTLSEvents(at: now)
       updateConnectionState()
     } else if ice.isAuthenticated(route) {
@@ -127,23 +133,29 @@ extension PeerConnectionCore {
     while dtls != nil, let event = dtls?.pollEvent() {
       switch event {
       case .connected(let connected): installKeys(connected, at: now)
-      case .failed: if dtlsState != .closed { dtlsState = .failed }
+      case .failed:
+        if dtlsState != .closed { dtlsState = .failed }
+        data.close(through: &dtls, at: now)
       case .closed: closeByPeer(at: now)
       }
     }
+    data.follow(dtlsState == .connected ? dtlsInfo?.role : nil, on: ice.sendRoute, at: now)
+    drops[.dataBeforeAgreement] += data.takeQueued(from: &dtls, at: now)
   }
 
   private mutating func installKeys(_ connected: DTLSTransport.Connected, at now: Instant) {
-    guard let profile = SRTPProtectionProfile(rawValue: connected.srtpProfile) else {
-      dtlsState = .failed
-      return
-    }
     do throws(SRTPError) {
-      let keys = try SRTPKeys.split(
-        connected.keyingMaterial, profile: profile, isClient: connected.role == .client)
-      media.install(
-        protector: try SRTPProtector(profile: profile, keys: keys.local),
-        unprotector: try SRTPUnprotector(profile: profile, keys: keys.remote), at: now)
+      if let keying = connected.srtp {
+        guard let profile = SRTPProtectionProfile(rawValue: keying.profile) else {
+          dtlsState = .failed
+          return
+        }
+        let keys = try SRTPKeys.split(
+          keying.material, profile: profile, isClient: connected.role == .client)
+        media.install(
+          protector: try SRTPProtector(profile: profile, keys: keys.local),
+          unprotector: try SRTPUnprotector(profile: profile, keys: keys.remote), at: now)
+      }
       dtlsInfo = connected
       dtlsState = .connected
       emit(.dtlsConnected)
@@ -251,11 +263,12 @@ extension PeerConnectionCore {
 
   // MARK: Closing
 
-  /// Ends the connection: RTCP BYE and DTLS close_notify stand ready for ``pollTransmit(into:at:)``.
+  /// Ends the connection: RTCP BYE, SCTP's ABORT and DTLS close_notify stand ready for ``pollTransmit(into:at:)``.
   public mutating func close(at now: Instant) {
     guard !isClosed else { return }
     closingRoute = ice.sendRoute
     media.close(saysGoodbye: true)
+    data.close(through: &dtls, at: now)
     dtls?.close(at: now)
     finishClosing()
   }
@@ -264,6 +277,7 @@ extension PeerConnectionCore {
     guard !isClosed else { return }
     closingRoute = ice.sendRoute
     media.close(saysGoodbye: false)
+    data.close(through: &dtls, at: now)
     dtls?.close(at: now)
     finishClosing()
   }

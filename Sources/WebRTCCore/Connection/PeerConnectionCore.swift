@@ -6,6 +6,10 @@ public import RTP
 public import SDP
 public import SansIO
 
+#if DataChannels
+  public import SCTP
+#endif
+
 /// One WebRTC connection without sockets, clocks or tasks: ICE, DTLS, SRTP, RTP and the offer/answer state.
 ///
 /// Whoever drives it hands in datagrams, calls and the time, and after each of them drains
@@ -39,6 +43,12 @@ public struct PeerConnectionCore: ~Copyable {
     public var ice = ICEAgent.Configuration()
     /// Whether an offered m-line for which no transceiver was added gets one that receives.
     public var acceptsUnsolicitedMedia = true
+    /// Whether offered data channels are accepted; without the trait `DataChannels` they never are.
+    public var acceptsDataChannels = true
+    #if DataChannels
+      /// Sizes, limits and policies of data channels. Packets have at most 1,160 bytes, whatever it says.
+      public var dataChannels = DataChannels.Configuration()
+    #endif
     /// Whether the next offer restarts ICE by itself when the path is lost for good; the application is told by
     /// ``Event/negotiationNeeded`` and has but to negotiate.
     public var restartsICEAutomatically = true
@@ -100,9 +110,27 @@ public struct PeerConnectionCore: ~Copyable {
     case firstPacketSent(TransceiverID)
     /// The DTLS handshake ended well.
     case dtlsConnected
+    #if DataChannels
+      /// The peer opened a data channel, which may be used.
+      case dataChannelAdded(DataChannelID, DataChannelParameters)
+      /// A data channel of ours may be used.
+      case dataChannelOpened(DataChannelID)
+      /// A message came; ``PeerConnectionCore/messageConsumed(_:at:)`` is to give it back once it was read.
+      case messageReceived(DataChannelID, DataChannelMessage)
+      /// The peer closes a data channel; nothing can be sent on it any more.
+      case dataChannelClosing(DataChannelID)
+      /// A data channel is over, or was never to be.
+      case dataChannelClosed(DataChannelID)
+      /// What waits on a data channel fell to its threshold.
+      case bufferedAmountLow(DataChannelID)
+      /// The association of all data channels stands.
+      case sctpConnected
+      /// The association is over; all channels were told closed before.
+      case sctpEnded(SCTPAssociation.Closure)
+    #endif
   }
 
-  /// Events that wait for the application at most; frames are dropped beyond it.
+  /// Events that wait for the application at most, those of data channels apart; frames are dropped beyond it.
   static let eventsMax = 1024
 
   let configuration: Configuration
@@ -117,6 +145,7 @@ public struct PeerConnectionCore: ~Copyable {
   var dtlsInfo: DTLSTransport.Connected?
   var heldDTLS = HeldDatagrams()
   var media: MediaTransport
+  var data: DataTransport
 
   var transceivers: [Transceiver] = []
   var descriptions = Descriptions()
@@ -133,6 +162,8 @@ public struct PeerConnectionCore: ~Copyable {
   var drops = DropCounters<PacketDropCause>()
   var traffic = TrafficCounters()
   var closingRoute: Route?
+  /// Whether data channels are first to send where pictures wait too.
+  var isDataNext = false
   /// Since when media has had no path.
   var pathLostAt: Instant?
   var selectedCandidatePairChanges: UInt64 = 0
@@ -159,6 +190,11 @@ public struct PeerConnectionCore: ~Copyable {
     media = MediaTransport(
       cname: cname, pacingRateBitsPerSecond: configuration.pacingRateBitsPerSecond,
       wallClockNanosecondsAtZero: configuration.wallClockNanosecondsAtZero, random: random.split())
+    #if DataChannels
+      data = DataTransport(configuration: configuration.dataChannels)
+    #else
+      data = DataTransport()
+    #endif
     self.random = random
   }
 
@@ -239,5 +275,15 @@ public struct PeerConnectionCore: ~Copyable {
   }
 
   /// The oldest event that was not taken yet.
-  public mutating func pollEvent() -> Event? { events.popFirst() }
+  ///
+  /// Those of data channels come after all others, but before a connection says that it is closed. Unlike those they wait
+  /// without a limit of their own: the peer cannot make more than its window lets it send.
+  public mutating func pollEvent() -> Event? {
+    #if DataChannels
+      if isClosed, let event = data.pollEvent() { return event }
+      return events.popFirst() ?? data.pollEvent()
+    #else
+      return events.popFirst()
+    #endif
+  }
 }

@@ -197,13 +197,15 @@ struct MediaTransport: ~Copyable {
   // MARK: Transmission
 
   /// Writes what is due now: RTCP, then audio, then retransmissions and video as the pacer allows.
+  ///
+  /// - Parameter allowsPaced: false for RTCP and audio only.
   mutating func pollTransmit(
-    into out: inout OutputRawSpan, at now: Instant
+    allowsPaced: Bool, into out: inout OutputRawSpan, at now: Instant
   ) -> (segmentByteCount: Int, segmentCount: Int)? {
     guard protector != nil else { return nil }
     if let byteCount = writeRTCP(into: &out, at: now) { return (byteCount, 1) }
     guard !isClosing else { return nil }
-    for index in senders.indices {
+    for index in senders.indices where allowsPaced || senders[index].kind == .audio {
       if let written = writeStream(index, into: &out, at: now) { return written }
     }
     return nil

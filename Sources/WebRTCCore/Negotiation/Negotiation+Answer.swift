@@ -32,7 +32,8 @@ extension Negotiation {
     for (index, media) in offer.media.enumerated() {
       switch plan?.sections[index] ?? .reject {
       case .reject: answer.media.append(rejectedSection(like: media, local: local, setup: setup))
-      case .data: answer.media.append(dataSection(answering: media, local: local, setup: setup))
+      case .data:
+        answer.media.append(dataSection(answering: media, local: local, setup: setup, options: options))
       case .media(let choice):
         var section = mediaSection(
           answering: offer, index: index, choice: choice, transceiver: transceivers[choice.transceiver],
@@ -64,6 +65,7 @@ extension Negotiation {
   private struct AnswerPlan {
     var sections: [SectionPlan] = []
     var transportSection: Int?
+    var hasData = false
   }
 
   /// Takes the first section that can be taken, and all others that can and share its bundle.
@@ -88,6 +90,14 @@ extension Negotiation {
       } else {
         result.transportSection = index
       }
+      if case .data = section {
+        // One SCTP association is all that a DTLS association carries (RFC 8841 §9.2).
+        guard !result.hasData else {
+          result.sections.append(.reject)
+          continue
+        }
+        result.hasData = true
+      }
       result.sections.append(section)
     }
     return result
@@ -98,7 +108,10 @@ extension Negotiation {
     options: NegotiationOptions
   ) -> SectionPlan {
     guard !media.isRejected else { return .reject }
-    if DescriptionCheck.isData(media) { return options.acceptsDataChannels ? .data : .reject }
+    if DescriptionCheck.isData(media) {
+      // RFC 8841 §5.2: port 0 asks for the end of the association.
+      return options.acceptsDataChannels && media.sctpPort != 0 ? .data : .reject
+    }
     guard let match, DescriptionCheck.isSecureMedia(media), media.rtcpMux else { return .reject }
     let transceiver = transceivers[match]
     let direction = direction.reversed.intersection(transceiver.direction)
@@ -170,13 +183,14 @@ extension Negotiation {
   }
 
   private static func dataSection(
-    answering media: MediaDescription, local: LocalTransportDescription, setup: SetupRole
+    answering media: MediaDescription, local: LocalTransportDescription, setup: SetupRole,
+    options: NegotiationOptions
   ) -> MediaDescription {
     var section = MediaDescription(
       kind: .application, port: 9, protocolName: media.protocolName, formats: ["webrtc-datachannel"])
     section.mid = media.mid
     section.sctpPort = defaultSCTPPort
-    section.maxMessageSize = localMaxMessageSize
+    section.maxMessageSize = options.maxMessageSize
     writeTransport(local, setup: setup, to: &section)
     return section
   }
@@ -185,6 +199,4 @@ extension Negotiation {
   static var oneByteExtensionIDMax: UInt16 { 14 }
   /// RFC 8841 §5.3.
   static var defaultSCTPPort: UInt16 { 5_000 }
-  /// The largest data channel message that we take, in bytes: what Chromium says of itself.
-  static var localMaxMessageSize: UInt64 { 262_144 }
 }

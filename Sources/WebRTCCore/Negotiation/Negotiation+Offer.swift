@@ -3,7 +3,7 @@
 public import SDP
 
 extension Negotiation {
-  /// Offers all transceivers that are not stopped (RFC 9429 §5.2).
+  /// Offers all transceivers that are not stopped, and data channels if there are to be any (RFC 9429 §5.2).
   ///
   /// - Parameter previous: our description in force, whose sections keep their place, identifier and numbers
   ///   (RFC 9429 §5.2.2): a section whose transceiver is stopped gets port 0, and a section with port 0 is taken
@@ -20,6 +20,8 @@ extension Negotiation {
       ...]
     var offer = newDescription(local)
     offer.extmapAllowMixed = true
+    let hasData = previous?.media.contains { DescriptionCheck.isData($0) && !$0.isRejected } ?? false
+    var isDataMissing = options.offersDataChannels && !hasData
     for media in previous?.media ?? [] {
       let owner = transceivers.indices.first {
         media.mid != nil && transceivers[$0].mid == media.mid && !transceivers[$0].isStopped
@@ -27,7 +29,10 @@ extension Negotiation {
       if let owner {
         offer.media.append(try writer.section(for: transceivers[owner], index: owner, mid: media.mid ?? ""))
       } else if DescriptionCheck.isData(media), !media.isRejected, options.acceptsDataChannels {
-        offer.media.append(writer.dataSection(like: media))
+        offer.media.append(writer.dataSection(mid: media.mid, protocolName: media.protocolName))
+      } else if media.isRejected, media.kind == .application, isDataMissing {
+        offer.media.append(writer.dataSection())
+        isDataMissing = false
       } else if media.isRejected, let next = pending.popFirst() {
         let mid = writer.nextMid()
         offer.media.append(try writer.section(for: transceivers[next], index: next, mid: mid))
@@ -40,6 +45,7 @@ extension Negotiation {
       let mid = transceivers[index].mid ?? writer.nextMid()
       offer.media.append(try writer.section(for: transceivers[index], index: index, mid: mid))
     }
+    if isDataMissing { offer.media.append(writer.dataSection()) }
     try finish(&offer, local: local)
     return offer
   }
@@ -139,12 +145,15 @@ private struct OfferWriter {
     return section
   }
 
-  func dataSection(like media: MediaDescription) -> MediaDescription {
+  /// The section of data channels (RFC 8841 §5), under an identifier that it has already or a new one.
+  mutating func dataSection(
+    mid: String? = nil, protocolName: String = "UDP/DTLS/SCTP"
+  ) -> MediaDescription {
     var section = MediaDescription(
-      kind: .application, port: 9, protocolName: media.protocolName, formats: ["webrtc-datachannel"])
-    section.mid = media.mid
+      kind: .application, port: 9, protocolName: protocolName, formats: ["webrtc-datachannel"])
+    section.mid = mid ?? nextMid()
     section.sctpPort = Negotiation.defaultSCTPPort
-    section.maxMessageSize = Negotiation.localMaxMessageSize
+    section.maxMessageSize = options.maxMessageSize
     Negotiation.writeTransport(local, setup: .actpass, to: &section)
     return section
   }

@@ -84,6 +84,10 @@ public struct NegotiationOptions: Sendable {
 
   /// Whether data sections are accepted; refused otherwise.
   public var acceptsDataChannels = false
+  /// Whether an offer has a data section, also where none stands yet.
+  public var offersDataChannels = false
+  /// The longest data channel message that we take, in bytes: what Chromium says of itself.
+  public var maxMessageSize: UInt64 = 262_144
   /// Whether `transport-cc` and `goog-remb` are offered and accepted.
   public var usesCongestionFeedback = false
   /// Header extensions that we write and read; all others are left out.
