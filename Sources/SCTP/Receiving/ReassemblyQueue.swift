@@ -46,8 +46,16 @@ struct ReassemblyQueue {
     var messageID: UInt32
     var payloadProtocol: PayloadProtocol
     var bytes: [UInt8]
+    /// What was reserved for the bytes. Not the array's own capacity, which depends on the allocator: the window that
+    /// the peer is told follows from this, and the same run has to make the same packets.
+    var reservedByteCount: Int
 
-    var chargedByteCount: Int { bytes.capacity + SCTPLimits.entryByteCount }
+    var chargedByteCount: Int { reservedByteCount + SCTPLimits.entryByteCount }
+
+    mutating func reserve(_ byteCount: Int) {
+      reservedByteCount = byteCount
+      bytes.reserveCapacity(byteCount)
+    }
   }
 
   /// Ascending by group and number.
@@ -57,7 +65,7 @@ struct ReassemblyQueue {
   /// The length of the latest long message: the next one is probably as long.
   private var typicalByteCount = 0
   private let messageByteCountMax: Int
-  /// What the stored runs cost, their arrays' spare capacity included.
+  /// What the stored runs cost, what is reserved for them included.
   private(set) var byteCount = 0
   /// Bytes that were moved because an array grew or runs were joined, beside the one copy that each fragment
   /// costs. Tests watch that it stays within a few times what arrived.
@@ -110,14 +118,14 @@ struct ReassemblyQueue {
   private mutating func start(
     _ chunk: DataChunk, _ payload: RawSpan, _ group: UInt64, _ number: Int64, at index: Int, spare: Int
   ) {
-    var bytes: [UInt8] = []
-    // A quarter of what is left at most: a peer that begins message after message pays for it.
-    if chunk.flags.contains(.beginning) { bytes.reserveCapacity(min(typicalByteCount, spare / 4)) }
-    bytes.append(copying: payload)
-    let run = Run(
+    var run = Run(
       group: group, first: number, next: number + 1, begins: chunk.flags.contains(.beginning),
       ends: chunk.flags.contains(.end), stream: chunk.stream, isUnordered: chunk.flags.contains(.unordered),
-      messageID: chunk.messageID, payloadProtocol: chunk.payloadProtocol, bytes: bytes)
+      messageID: chunk.messageID, payloadProtocol: chunk.payloadProtocol, bytes: [], reservedByteCount: 0)
+    // A quarter of what is left at most: a peer that begins message after message pays for it.
+    let expected = run.begins ? min(typicalByteCount, spare / 4) : 0
+    run.reserve(max(expected, payload.byteCount))
+    run.bytes.append(copying: payload)
     byteCount += run.chargedByteCount
     runs.insert(run, at: index)
     latest = index
@@ -144,14 +152,14 @@ struct ReassemblyQueue {
   /// Lets a run grow to `length`: to twice that where memory allows it, but never by less than an eighth, so
   /// that each byte is moved a few times at most. Returns whether it may.
   private mutating func makeRoom(for length: Int, in index: Int, spare: Int) -> Bool {
-    let capacity = runs[index].bytes.capacity
-    guard length > capacity else { return true }
-    let affordable = capacity + min(max(spare, 0), messageByteCountMax)
+    let reserved = runs[index].reservedByteCount
+    guard length > reserved else { return true }
+    let affordable = reserved + min(max(spare, 0), messageByteCountMax)
     let least = min(length + length / 8, messageByteCountMax)
     guard least <= affordable else { return false }
     movedByteCount += runs[index].bytes.count
-    runs[index].bytes.reserveCapacity(min(2 * length, messageByteCountMax, affordable))
-    byteCount += runs[index].bytes.capacity - capacity
+    runs[index].reserve(min(2 * length, messageByteCountMax, affordable))
+    byteCount += runs[index].reservedByteCount - reserved
     return true
   }
 
