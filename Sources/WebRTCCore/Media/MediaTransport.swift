@@ -158,7 +158,8 @@ struct MediaTransport: ~Copyable {
   /// - Parameter canTransmit: whether there is a path. Without one, what waits to be sent wakes nobody: it
   ///   would be due for ever.
   func nextDeadline(canTransmit: Bool) -> Instant? {
-    guard protector != nil, !isClosing else { return nil }
+    // A connection of data channels alone has nothing to report.
+    guard protector != nil, !isClosing, !senders.isEmpty || !receivers.isEmpty else { return nil }
     var deadline = timers.nextDeadline
     for receiver in receivers { deadline = Instant.earliest(deadline, receiver.frameDeadline) }
     guard canTransmit else { return deadline }
