@@ -28,6 +28,9 @@ public struct PeerConnectionConfiguration: Sendable {
   /// Whether our offer gives way to one of the peer's that crosses it. Applications that offer from both sides say
   /// `true` on one of them; see ``PeerConnection/setRemoteDescription(_:)``.
   public var isPolite = false
+  /// Whether data channels that the peer offers are accepted; without the package's trait `DataChannels` they never
+  /// are. One that the application makes itself is offered in any case.
+  public var acceptsDataChannels = true
 
   /// The defaults of the specifications, and a pace that passes a key frame within some 20 ms.
   public init(
@@ -122,6 +125,7 @@ public final class PeerConnection: Sendable {
     coreConfiguration.pacingRateBitsPerSecond = configuration.pacingRateBitsPerSecond
     coreConfiguration.restartsICEAutomatically = configuration.restartsICEAutomatically
     coreConfiguration.isPolite = configuration.isPolite
+    coreConfiguration.acceptsDataChannels = configuration.acceptsDataChannels
     let core = PeerConnectionCore(configuration: coreConfiguration, at: NetworkClock.now)
     streams = PeerEvents()
     let peer = PeerDriver(
