@@ -46,6 +46,11 @@ extension DataChannels {
     consumed(byteCount: byteCount + SCTPLimits.entryByteCount)
   }
 
+  /// The application has read so many messages, of so many payload bytes together.
+  public mutating func messagesConsumed(count: Int, byteCount: Int) {
+    consumed(byteCount: byteCount + count * SCTPLimits.entryByteCount)
+  }
+
   /// Gives back what messages weighed, each its payload bytes and ``SCTPLimits/entryByteCount``.
   public mutating func consumed(byteCount: Int) { association.consumed(byteCount: byteCount) }
 
