@@ -100,12 +100,10 @@
     private func waitUntilOpen(_ channel: DataChannel, _ session: MasterSession) async throws {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask {
-          do {
+          do throws(DataChannelError) {
             try await channel.waitUntilOpen()
-          } catch .cancelled {
-            throw CancellationError()
           } catch {
-            throw ViewerError.refused
+            throw error == .cancelled ? CancellationError() : ViewerError.refused as any Error
           }
         }
         group.addTask {

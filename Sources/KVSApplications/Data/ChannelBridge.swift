@@ -3,6 +3,7 @@
 #if DataChannels
   import SansIO
   import Synchronization
+  import SystemPackage
   import WebRTC
 
   /// Standard input and output on the two ends of an open data channel.
