@@ -46,16 +46,22 @@
       await loops.shutdown()
     }
 
-    /// Returns when nothing has moved on a channel for a good while of both loops' turns.
-    func waitUntilStuck(_ progress: @Sendable () -> Int) async {
-      var (last, rounds) = (progress(), 0)
-      while rounds < 400 {
-        _ = await loops.loop.statistics()
-        _ = await loops.receiverLoop.statistics()
-        let now = progress()
-        rounds = now == last ? rounds + 1 : 0
-        last = now
-      }
+    /// Sends on a channel of the left side until the right side, where nobody reads it, takes no more.
+    func fill(_ channel: DataChannel) async throws {
+      let message = TestMessage.make(0, byteCount: 65_536)
+      repeat {
+        while (try? channel.trySend(message)) != nil {}
+      } while try await !isWindowShut() || channel.bufferedAmount <= channel.highWaterMark
+    }
+
+    /// Returns when the right side takes no more.
+    func waitUntilWindowIsShut() async throws {
+      while try await !isWindowShut() {}
+    }
+
+    private func isWindowShut() async throws -> Bool {
+      guard let transport = try await left.statistics().sctpTransport else { return false }
+      return transport.receiverWindow < transport.mtu
     }
   }
 

@@ -17,9 +17,8 @@
       for closesLeft in [true, false] {
         let (left, right) = try await bench.makeChannel(DataChannelParameters(label: "\(closesLeft)"))
         let (closing, other) = closesLeft ? (left, right) : (right, left)
-        async let statesHere = closing.statesUntilClosed()
-        async let statesThere = other.statesUntilClosed()
         try await left.waitUntilOpen()
+        let (statesHere, statesThere) = (closing.states, other.states)
         for number in 0..<50 { try await closing.send(TestMessage.make(number, byteCount: 30_000)) }
         async let closed: Void = closing.close()
         var number = 0
@@ -31,8 +30,11 @@
         await closed
         #expect(closing.state == .closed)
         #expect(other.state == .closed)
-        #expect(await statesHere.suffix(2) == [.closing, .closed])
-        #expect(await statesThere.suffix(2) == [.closing, .closed])
+        for states in [statesHere, statesThere] {
+          var seen: [DataChannelState] = []
+          for await state in states { seen.append(state) }
+          #expect(seen == [.open, .closing, .closed])
+        }
         await #expect(throws: DataChannelError.notOpen) { try await closing.send("late") }
         #expect(throws: DataChannelError.notOpen) { try other.trySend(DataChannelMessage([1])) }
         await #expect(throws: DataChannelError.notOpen) { try await other.waitUntilOpen() }
@@ -47,7 +49,7 @@
       let bench = try await ChannelBench()
       let (left, right) = try await bench.makeChannel(DataChannelParameters(label: "full"))
       left.highWaterMark = 100_000
-      let results = await withTaskGroup(of: DataChannelError?.self) { group in
+      let results = try await withThrowingTaskGroup(of: DataChannelError?.self) { group in
         for number in 0..<300 {
           group.addTask {
             do throws(DataChannelError) {
@@ -57,14 +59,10 @@
           }
         }
         // No reader: the window fills, and most of the senders wait.
-        let accepted = Atomic(0)
-        await bench.waitUntilStuck {
-          accepted.store(left.bufferedAmount, ordering: .relaxed)
-          return accepted.load(ordering: .relaxed)
-        }
+        try await bench.waitUntilWindowIsShut()
         let closing = Task { await left.close() }
         var results: [DataChannelError?] = []
-        for await result in group { results.append(result) }
+        for try await result in group { results.append(result) }
         let sent = results.filter { $0 == nil }.count
         var received = 0
         for await message in right.messages {
@@ -116,9 +114,9 @@
       await #expect(throws: DataChannelError.notOpen) { try await closed.send("early") }
       await closed.close()
       #expect(closed.state == .closed)
-      async let open: Void = ended.waitUntilOpen()
+      let open = Task { try await ended.waitUntilOpen() }
       await connection.close()
-      await #expect(throws: DataChannelError.notOpen) { try await open }
+      await #expect(throws: DataChannelError.notOpen) { try await open.value }
       #expect(ended.state == .closed)
       for await _ in ended.messages {}
       await #expect(throws: DataChannelError.notOpen) { try await connection.createDataChannel("late") }

@@ -20,6 +20,8 @@ public struct SCTPStatistics: Hashable, Sendable {
   public internal(set) var congestionWindow = 0
   /// Bytes in flight at present.
   public internal(set) var bytesInFlight = 0
+  /// Chunks of data that were sent and not acknowledged.
+  public internal(set) var unacknowledgedChunks = 0
   /// Bytes that the peer's window leaves.
   public internal(set) var peerWindow = 0
   /// The present receive window, whether full or not.
@@ -34,6 +36,7 @@ extension SCTPAssociation {
     var result = statistics
     result.congestionWindow = congestion.window
     result.bytesInFlight = retransmissions.inFlightByteCount
+    result.unacknowledgedChunks = retransmissions.count
     result.peerWindow = peerWindow
     result.receiveWindow = window.byteCount
     result.smoothedRoundTripTime = timeout.smoothed

@@ -13,6 +13,9 @@ extension PeerConnectionCore {
       timestamp: Double(now.nanoseconds) / 1e6, transport: transportStatistics, ice: ice.statistics)
     report.outboundRTP = media.outboundStatistics
     report.inboundRTP = media.inboundStatistics
+    #if DataChannels
+      _ = data.withChannels { $0.write(to: &report) }
+    #endif
     return report
   }
 

@@ -13,6 +13,12 @@ public struct StatisticsReport: Sendable {
   public var inboundRTP: [InboundRTPStreamStatistics] = []
   /// The transport that carries them all (BUNDLE).
   public var transport: TransportStatistics
+  /// The connection's own counts.
+  public var peerConnection = PeerConnectionStatistics()
+  /// The data channels that are not closed.
+  public var dataChannels: [DataChannelReport] = []
+  /// The association that carries them; `nil` before there is one.
+  public var sctpTransport: SCTPTransportStatistics?
   /// Candidates and candidate pairs.
   public var ice: ICEAgentStatistics
 }
@@ -89,6 +95,52 @@ public struct InboundRTPStreamStatistics: Sendable {
   public var pliCount: UInt64
   /// Packets that arrived as retransmissions.
   public var retransmittedPacketsReceived: UInt64
+}
+
+/// RTCPeerConnectionStats.
+public struct PeerConnectionStatistics: Sendable {
+  /// Data channels that were ever open.
+  public var dataChannelsOpened: UInt64 = 0
+  /// Data channels that were open and are closed.
+  public var dataChannelsClosed: UInt64 = 0
+}
+
+/// RTCDataChannelStats.
+public struct DataChannelReport: Sendable {
+  /// The channel's name.
+  public var label: String
+  /// The protocol that its applications speak.
+  public var `protocol`: String
+  /// The stream that it uses; `nil` before it is known.
+  public var dataChannelIdentifier: UInt16?
+  /// `connecting`, `open` or `closing`.
+  public var state: String
+  /// Messages handed in.
+  public var messagesSent: UInt64
+  /// Payload bytes handed in.
+  public var bytesSent: UInt64
+  /// Messages that arrived.
+  public var messagesReceived: UInt64
+  /// Their payload bytes.
+  public var bytesReceived: UInt64
+}
+
+/// RTCSctpTransportStats, and what was dropped.
+public struct SCTPTransportStatistics: Sendable {
+  /// The smoothed round-trip time in seconds; `nil` before it was measured.
+  public var smoothedRoundTripTime: Double?
+  /// Bytes that may be in flight.
+  public var congestionWindow: UInt64
+  /// Bytes that the peer's window leaves.
+  public var receiverWindow: UInt64
+  /// Bytes of a packet.
+  public var mtu: UInt64
+  /// Chunks of data that were sent and not acknowledged.
+  public var unackData: UInt64
+  /// Chunks that were sent again.
+  public var retransmittedChunksSent: UInt64
+  /// What was dropped, by cause, causes that were never seen left out.
+  public var drops: [String: UInt64] = [:]
 }
 
 /// RTCTransportStats.
