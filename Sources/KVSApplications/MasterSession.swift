@@ -16,18 +16,25 @@
     private static let earlyCandidatesMax = 64
 
     private let connection: PeerConnection
+    private let loop: NetworkLoop
     private let signaling: SignalingClient
     private let logger: Logger
     private let earlyCandidates = Mutex<[ICECandidatePayload]>([])
 
-    init(connection: PeerConnection, signaling: SignalingClient, logger: Logger) {
+    init(connection: PeerConnection, on loop: NetworkLoop, signaling: SignalingClient, logger: Logger) {
       self.connection = connection
+      self.loop = loop
       self.signaling = signaling
       self.logger = logger
     }
 
     /// Whether a master has answered.
-    var isAnswered: Bool { connection.remoteDescription != nil }
+    private var isAnswered: Bool { connection.remoteDescription != nil }
+
+    /// What was too late after a time.
+    func lateness(after waited: Duration) -> ViewerError {
+      isAnswered ? .noConnection(waited: waited) : .noAnswer(waited: waited)
+    }
 
     /// Makes the offer and sends it; the service keeps it for a master that comes a little later.
     func offer() async throws {
@@ -50,7 +57,9 @@
         case .answer(let sdp, _): try await accept(answer: sdp)
         case .iceCandidate(let candidate, _): await add(candidate)
         case .offer(let sdp, _): await accept(offer: sdp)
-        case .connected, .disconnected, .iceServers, .statusResponse, .stepTimed: break
+        // Relays' passwords have an end, and new ones come before it.
+        case .iceServers(let servers): await loop.update(iceServers: ConnectivityServers.make(of: servers))
+        case .connected, .disconnected, .statusResponse, .stepTimed: break
         }
       }
     }
@@ -59,14 +68,11 @@
     ///
     /// - Throws: ``ViewerError/lost``.
     func watchPath() async throws {
-      while await connection.connectionStates.first(where: { $0 == .failed || $0 == .closed })
-        == .failed
-      {
+      while await connection.connectionStates.first(where: { $0 == .failed || $0 == .closed }) == .failed {
         logger.notice("the path to the master is lost")
         let isBack = await withTaskGroup(of: Bool.self) { group in
           group.addTask {
-            await self.connection.connectionStates.first { $0 == .connected || $0 == .closed }
-              != nil
+            await self.connection.connectionStates.first { $0 == .connected || $0 == .closed } != nil
           }
           group.addTask {
             try? await Task.sleep(for: Self.recoveryTimeout)
@@ -99,9 +105,7 @@
       do {
         try await connection.setRemoteDescription(SessionDescriptionInit(type: .offer, sdp: offer))
         signaling.send(.answer(sdp: try await connection.setLocalDescription().sdp, to: nil))
-      } catch {
-        logger.info("an offer of the master was refused: \(error)")
-      }
+      } catch { logger.info("an offer of the master was refused: \(error)") }
     }
 
     private func add(_ candidate: ICECandidatePayload) async {
@@ -109,9 +113,7 @@
         earlyCandidates.withLock { if $0.count < Self.earlyCandidatesMax { $0.append(candidate) } }
         return
       }
-      do {
-        try await connection.addICECandidate(ICECandidateInit(candidate))
-      } catch {
+      do { try await connection.addICECandidate(ICECandidateInit(candidate)) } catch {
         logger.debug("a candidate was ignored: \(error)")
       }
     }

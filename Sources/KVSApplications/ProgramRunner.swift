@@ -87,7 +87,6 @@ public enum ProgramRunner {
   public static func run(
     flags: CommonFlags, _ make: (Settings, Logger) async throws -> any Program
   ) async -> Never {
-    StandardStream.fillClosedPlaces()
     do {
       let settings = try await Settings.load(configFile: flags.config)
       let level = try LogSetup.level(settings, flag: flags.logLevel)

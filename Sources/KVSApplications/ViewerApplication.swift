@@ -34,33 +34,39 @@
     func run() async throws {
       let loop = try await NetworkLoop(configuration: configuration.network, logger: logger)
       let signaling = SignalingClient(
-        configuration: configuration.signaling,
-        eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
+        configuration: configuration.signaling, eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
         httpClient: nil, logger: logger)
       var failure: (any Error)?
       do {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-          group.addTask { try await signaling.run() }
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+          group.addTask {
+            try await signaling.run()
+            return true
+          }
           group.addTask { try await view(signaling, on: loop) }
-          try await group.next()
+          // Where the service refuses, signaling has the reason.
+          while let isDone = try await group.next(), !isDone {}
           group.cancelAll()
         }
-      } catch {
-        failure = error
-      }
+      } catch { failure = error }
       await loop.shutdown()
       if let failure, !(failure is CancellationError) { throw failure }
     }
 
     /// Connects to the master and carries messages.
-    private func view(_ signaling: SignalingClient, on loop: NetworkLoop) async throws {
-      guard await isConnected(signaling, on: loop) else { throw CancellationError() }
+    ///
+    /// - Returns: whether it came to that.
+    private func view(_ signaling: SignalingClient, on loop: NetworkLoop) async throws -> Bool {
+      let timeout = configuration.timeout
+      guard
+        try await inTime(
+          orThrow: { .noService(waited: timeout) }, { await isConnected(signaling, on: loop) })
+      else { return false }
       // Sockets of its own, as browsers have: several viewers of one camera may run beside each other.
       let connection = try PeerConnection(
-        configuration: PeerConnectionConfiguration(
-          acceptsUnsolicitedMedia: false, sharesSockets: false),
+        configuration: PeerConnectionConfiguration(acceptsUnsolicitedMedia: false, sharesSockets: false),
         on: loop)
-      let session = MasterSession(connection: connection, signaling: signaling, logger: logger)
+      let session = MasterSession(connection: connection, on: loop, signaling: signaling, logger: logger)
       var failure: (any Error)?
       do {
         let channel = try await connection.createDataChannel(configuration.label)
@@ -70,17 +76,17 @@
           group.addTask { try await session.watchPath() }
           group.addTask { await session.sendCandidates() }
           group.addTask {
-            try await waitUntilOpen(channel, session)
+            try await inTime(orThrow: { session.lateness(after: timeout) }, { try await open(channel) })
+            try tellReady(channel)
             try await carry(channel)
             throw Done()
           }
           while try await group.next() != nil {}
         }
-      } catch {
-        failure = error
-      }
+      } catch { failure = error }
       await connection.close()
       if let failure, !(failure is Done) { throw failure }
+      return true
     }
 
     /// What ends all tasks when one of them has done the work.
@@ -97,32 +103,37 @@
       return false
     }
 
-    private func waitUntilOpen(_ channel: DataChannel, _ session: MasterSession) async throws {
-      try await withThrowingTaskGroup(of: Void.self) { group in
-        group.addTask {
-          do throws(DataChannelError) {
-            try await channel.waitUntilOpen()
-          } catch {
-            throw error == .cancelled ? CancellationError() : ViewerError.refused as any Error
-          }
-        }
+    private func open(_ channel: DataChannel) async throws {
+      do throws(DataChannelError) {
+        try await channel.waitUntilOpen()
+      } catch {
+        throw error == .cancelled ? CancellationError() : ViewerError.refused as any Error
+      }
+    }
+
+    /// Does something that may take no longer than the viewer's timeout.
+    private func inTime<Result: Sendable>(
+      orThrow error: @escaping @Sendable () -> ViewerError,
+      _ body: @escaping @Sendable () async throws -> Result
+    ) async throws -> Result {
+      try await withThrowingTaskGroup(of: Result.self) { group in
+        group.addTask { try await body() }
         group.addTask {
           try await Task.sleep(for: configuration.timeout)
-          throw session.isAnswered
-            ? ViewerError.noConnection(waited: configuration.timeout)
-            : ViewerError.noAnswer(
-              channel: configuration.signaling.channelName, waited: configuration.timeout)
+          throw error()
         }
-        try await group.next()
-        group.cancelAll()
+        defer { group.cancelAll() }
+        guard let result = try await group.next() else { throw CancellationError() }
+        return result
       }
+    }
+
+    private func tellReady(_ channel: DataChannel) throws(UsageError) {
       let name = configuration.signaling.channelName
       if let readyFile = configuration.readyFile {
-        try ReadyFile.write(
-          ["channel": name, "label": channel.label, "state": "open"], to: readyFile)
+        try ReadyFile.write(["channel": name, "label": channel.label, "state": "open"], to: readyFile)
       }
-      Console.printError(
-        "kvs-webrtc: the data channel \(LogText.escaped(channel.label)) to \(name) is open")
+      Console.printError("kvs-webrtc: the data channel \(LogText.escaped(channel.label)) to \(name) is open")
     }
 
     private func carry(_ channel: DataChannel) async throws {

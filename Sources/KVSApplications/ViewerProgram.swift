@@ -53,6 +53,8 @@ public struct ViewerProgram: Program {
       var network = try NetworkLoop.Configuration(
         flags.network, settings, includesLoopback: signaling.isLocal)
       network.proxy = signaling.proxy
+      // There is one connection, and none to come.
+      network.relaySpareCount = 0
       application = ViewerApplication(
         configuration: ViewerApplication.Configuration(
           signaling: signaling, network: network, bridge: try Self.bridge(flags, settings),
@@ -102,8 +104,10 @@ public struct ViewerProgram: Program {
 
 /// Why a viewer could not do what it was asked to.
 enum ViewerError: Error, Hashable, CustomStringConvertible {
+  /// The service does not answer.
+  case noService(waited: Duration)
   /// Nobody answered the offer.
-  case noAnswer(channel: String, waited: Duration)
+  case noAnswer(waited: Duration)
   /// There is an answer, but no connection.
   case noConnection(waited: Duration)
   /// The answer refuses all that was offered.
@@ -121,9 +125,12 @@ enum ViewerError: Error, Hashable, CustomStringConvertible {
 
   var description: String {
     switch self {
-    case .noAnswer(let channel, let waited):
-      "no master answered on \(channel) within \(waited.components.seconds) s: start one, or wait longer by "
-        + Setting.timeout.flag
+    case .noService(let waited):
+      "the service did not answer within \(waited.components.seconds) s: look at \(Setting.endpointURL.flag) and the "
+        + "network"
+    case .noAnswer(let waited):
+      "no master answered on this channel within \(waited.components.seconds) s: start one, or wait longer "
+        + "(\(Setting.timeout.flag))"
     case .noConnection(let waited):
       "the master answered, but there was no connection within \(waited.components.seconds) s: a firewall may be "
         + "between the two, and a relay would help"

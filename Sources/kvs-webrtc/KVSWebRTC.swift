@@ -293,7 +293,11 @@ struct ViewerCommand: AsyncParsableCommand {
   @Option(help: "The viewer's name in the channel. (default: a random one)")
   var clientId: String?
 
-  @OptionGroup var network: NetworkOptions
+  @Option(help: "The UDP ports that may be used, 50000-50100 for example. (default: any)")
+  var udpPort: String?
+
+  @Option(help: "Which ways messages may take: all, or relay for relays alone. (default: all)")
+  var icePolicy: String?
 
   @OptionGroup var common: CommonOptions
 
@@ -303,7 +307,7 @@ struct ViewerCommand: AsyncParsableCommand {
         flags: ViewerFlags(
           service: service.flags, channelIn: channelIn, channelOut: channelOut, dataLabel: dataLabel,
           binary: binary, linger: linger, timeout: timeout, clientID: clientId, readyFile: common.readyFile,
-          network: network.flags(advertiseAddress: nil, caFile: service.caFile)),
+          network: NetworkFlags(udpPorts: udpPort, icePolicy: icePolicy, caFile: service.caFile)),
         settings: settings, logger: logger)
     }
   }

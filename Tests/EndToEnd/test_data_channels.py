@@ -266,6 +266,8 @@ def test_a_master_that_ends_before_all_was_sent_is_an_error(start_master, start_
     ("$KVS viewer --channel none", 64, ["--channel-in", "--channel-out"]),
     ("$KVS viewer --channel-in", 64, ["--channel", "AWS_KVS_CHANNEL_NAME"]),
     ("$KVS viewer --channel none --channel-in", 69, ["ResourceNotFoundException"]),
+    ("$KVS viewer --channel none --channel-in --endpoint-url http://127.0.0.1:9 --timeout 2", 69,
+     ["service did not answer", "--endpoint-url"]),
     ("$KVS viewer --channel alone --channel-in --timeout 2", 69, ["no master answered", "--timeout"]),
     ("$KVS viewer --channel mute-viewer --channel-in", 69, ["no data channels", "--max-viewers"]),
     ("printf 'fine\\n\\xff\\n' | $KVS viewer --channel strict --channel-in", 65, ["line 2", "--binary"]),

@@ -37,11 +37,8 @@
     init(_ channel: DataChannel, configuration: BridgeConfiguration) throws(StandardStreamError) {
       self.channel = channel
       self.configuration = configuration
-      input =
-        configuration.sendsInput ? try StandardStream(.standardInput, name: "standard input") : nil
-      output =
-        configuration.writesOutput
-        ? try StandardStream(.standardOutput, name: "standard output") : nil
+      input = configuration.sendsInput ? try StandardStream(.standardInput, name: "standard input") : nil
+      output = configuration.writesOutput ? try StandardStream(.standardOutput, name: "standard output") : nil
     }
 
     /// Carries messages until one of the ends is reached, and closes the channel.
@@ -54,8 +51,8 @@
         defer { group.cancelAll() }
         return try await group.next() ?? .channelClosed
       }
-      // Delivers what is under way.
-      await channel.close()
+      // Closing delivers what is under way, which nobody waits for any more when the reader has gone.
+      if end != .readerGone { await channel.close() }
       try Task.checkCancellation()
       return end
     }
@@ -78,11 +75,7 @@
     // MARK: Out
 
     private func sendAll(of input: StandardStream) async throws -> End {
-      if configuration.isBinary {
-        try await sendChunks(of: input)
-      } else {
-        try await sendLines(of: input)
-      }
+      if configuration.isBinary { try await sendChunks(of: input) } else { try await sendLines(of: input) }
       progress.withLock { $0.hasSentAll = true }
       if configuration.writesOutput { try await waitForQuiet() }
       return .inputSent
@@ -90,8 +83,7 @@
 
     private func sendChunks(of input: StandardStream) async throws {
       let byteCountMax = min(
-        BridgeConfiguration.chunkByteCount,
-        channel.messageByteCountMax ?? BridgeConfiguration.chunkByteCount)
+        BridgeConfiguration.chunkByteCount, channel.messageByteCountMax ?? BridgeConfiguration.chunkByteCount)
       while let bytes = try await input.read(upTo: byteCountMax) {
         try await send(DataChannelMessage(bytes)) { .chunkTooLong(limit: $0) }
       }
@@ -109,9 +101,7 @@
           throw ViewerError.notText(line: lineCount)
         }
         let number = lineCount
-        try await self.send(DataChannelMessage(text: text)) {
-          .lineTooLong(line: number, limit: $0)
-        }
+        try await self.send(DataChannelMessage(text: text)) { .lineTooLong(line: number, limit: $0) }
       }
       do {
         while let bytes = try await input.read(upTo: BridgeConfiguration.chunkByteCount) {
@@ -124,7 +114,7 @@
     }
 
     private func send(_ message: DataChannelMessage, _ tooLong: (Int) -> ViewerError) async throws {
-      do {
+      do throws(DataChannelError) {
         try await channel.send(message)
       } catch .messageTooLong(let limit) {
         throw tooLong(limit)

@@ -24,72 +24,59 @@ final class DataChannelResponder: Sendable {
     /// Reads and answers a channel's messages until it is closed or the task is cancelled.
     ///
     /// - Parameter timeline: how the channel's connection came about.
-    func serve(
-      _ channel: DataChannel, timeline: @Sendable () -> ConnectionTimeline, logger: Logger
-    ) async {
+    func serve(_ channel: DataChannel, timeline: @Sendable () -> ConnectionTimeline, logger: Logger) async {
       var logger = logger
       logger[metadataKey: "label"] = "\(Self.escaped(channel.label))"
       note("a data channel is open", at: .info, in: logger)
       for await message in channel.messages {
-        if !echoes { note(message, in: logger) }
+        let answers = echoes ? [message] : answers(to: message, timeline: timeline, logger: logger)
         do throws(DataChannelError) {
-          for answer in answers(to: message, timeline: timeline) { try await channel.send(answer) }
+          for answer in answers { try await channel.send(answer) }
         } catch .messageTooLong(let limit) {
-          note(
-            "an answer was longer than the viewer takes", at: .info, ["limit": "\(limit)"],
-            in: logger)
-        } catch {
-          break
-        }
+          note("an answer was longer than the viewer takes", at: .info, ["limit": "\(limit)"], in: logger)
+        } catch { break }
       }
       await channel.close()
     }
 
+    /// Logs a message and answers it.
     private func answers(
-      to message: DataChannelMessage, timeline: @Sendable () -> ConnectionTimeline
+      to message: DataChannelMessage, timeline: @Sendable () -> ConnectionTimeline, logger: Logger
     ) -> [DataChannelMessage] {
-      if echoes { return [message] }
-      guard message.isText else { return [] }
+      var metadata: Logger.Metadata = ["bytes": "\(message.bytes.count)"]
+      guard message.isText else {
+        note("a binary message came", at: .info, metadata, in: logger)
+        return []
+      }
+      // A character has at most four bytes.
+      let beginning = String(decoding: message.bytes.prefix(4 * Self.loggedCharactersMax), as: UTF8.self)
+      metadata["text"] = "\(Self.escaped(beginning))"
       guard let timestamps = TimestampMessage(parsing: message.bytes) else {
+        note("a text came", at: .info, metadata, in: logger)
         return TextReply.text(to: message.bytes).map { [DataChannelMessage(text: $0)] } ?? []
       }
-      switch timestamps.answer(unixMilliseconds: WallClock.unixMilliseconds(at: NetworkClock.now)) {
-      case .stamped(let message): return [DataChannelMessage(text: message.text)]
-      case .timeline:
-        return timeline().messages(unixMilliseconds: WallClock.unixMilliseconds).map {
-          DataChannelMessage(text: $0)
-        }
-      case .none: return []
+      // Programs measure by those once a second.
+      note("a time-stamp message came", at: .debug, metadata, in: logger)
+      return answers(to: timestamps, timeline: timeline).map { DataChannelMessage(text: $0) }
+    }
+
+    private func answers(to message: TimestampMessage, timeline: @Sendable () -> ConnectionTimeline)
+      -> [String]
+    {
+      switch message.answer(unixMilliseconds: WallClock.unixMilliseconds(at: NetworkClock.now)) {
+      case .stamped(let answer): [answer.text]
+      case .timeline: timeline().messages(unixMilliseconds: WallClock.unixMilliseconds)
+      case .none: []
       }
     }
 
     // MARK: Log
 
-    private func note(_ message: DataChannelMessage, in logger: Logger) {
-      var metadata: Logger.Metadata = ["bytes": "\(message.bytes.count)"]
-      // Programs measure with those once a second.
-      let isMeasurement = message.isText && TimestampMessage(parsing: message.bytes) != nil
-      if message.isText {
-        // A character has at most four bytes.
-        let text = String(
-          decoding: message.bytes.prefix(4 * Self.loggedCharactersMax), as: UTF8.self)
-        metadata["text"] = "\(Self.escaped(text))"
-      }
-      note(
-        message.isText ? "a text came" : "a binary message came",
-        at: isMeasurement ? .debug : .info, metadata,
-        in: logger)
-    }
-
     private func note(
-      _ text: Logger.Message, at level: Logger.Level, _ metadata: Logger.Metadata = [:],
-      in logger: Logger
+      _ text: Logger.Message, at level: Logger.Level, _ metadata: Logger.Metadata = [:], in logger: Logger
     ) {
-      guard logger.logLevel <= level,
-        let suppressed = budget.withLock({ $0.admit(at: NetworkClock.now) })
-      else {
-        return
-      }
+      guard logger.logLevel <= level, let suppressed = budget.withLock({ $0.admit(at: NetworkClock.now) })
+      else { return }
       var metadata = metadata
       if suppressed > 0 { metadata["suppressed"] = "\(suppressed)" }
       logger.log(level: level, text, metadata: metadata)

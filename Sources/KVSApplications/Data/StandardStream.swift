@@ -123,19 +123,6 @@ final class StandardStream: Sendable {
   }
 }
 
-extension StandardStream {
-  /// Puts something in the places of standard streams that are closed, so that no socket becomes standard output.
-  ///
-  /// What is put there fails as a closed one does: its direction is the wrong one.
-  static func fillClosedPlaces() {
-    for (place, access) in [(STDIN_FILENO, O_WRONLY), (STDOUT_FILENO, O_RDONLY), (STDERR_FILENO, O_RDONLY)]
-    where fcntl(place, F_GETFD) == -1 {
-      // The lowest free number is the place.
-      _ = open("/dev/null", access)
-    }
-  }
-}
-
 /// Standard input or output failed.
 struct StandardStreamError: Error, CustomStringConvertible {
   let name: String
