@@ -2,7 +2,6 @@
 
 #if DataChannels
   import SCTP
-  import Synchronization
   import Testing
 
   @testable import WebRTC

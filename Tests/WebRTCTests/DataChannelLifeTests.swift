@@ -2,7 +2,6 @@
 
 #if DataChannels
   import SansIO
-  import Synchronization
   import Testing
 
   @testable import WebRTC
