@@ -19,8 +19,11 @@ public final class DTLSContext: @unchecked Sendable {
 
   /// Makes a context whose certificates, keys and nonces all follow from the seed. For simulations, never on a
   /// network.
-  public init(simulationSeed: UInt64) throws(DTLSError) {
-    guard let handle = co_context_new_simulated(Self.srtpProfiles, simulationSeed) else { throw .unavailable }
+  ///
+  /// - Parameter negotiatesSRTP: false for a peer that knows data channels only.
+  public init(simulationSeed: UInt64, negotiatesSRTP: Bool = true) throws(DTLSError) {
+    let profiles = negotiatesSRTP ? Self.srtpProfiles : nil
+    guard let handle = co_context_new_simulated(profiles, simulationSeed) else { throw .unavailable }
     self.handle = handle
   }
 

@@ -207,6 +207,9 @@ public struct ICEAgent: ~Copyable {
   /// without consent.
   public var sendRoute: Route? { sendPair?.route }
 
+  /// Whether nothing answers on ``sendRoute`` any more: what is sent now most likely gets lost. True also without one.
+  public var isPathSilent: Bool { checklist.index(of: sendPair).map { checklist[$0].isSilent } ?? true }
+
   /// A message that waits to be sent.
   struct OutgoingMessage: Sendable {
     let route: Route

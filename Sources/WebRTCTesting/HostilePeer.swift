@@ -170,6 +170,13 @@ public final class HostilePeer {
     deliver(bytes)
   }
 
+  /// Encrypts and sends application data: what SCTP's packets are to DTLS.
+  public func sendApplicationData(_ bytes: [UInt8]) throws {
+    try dtls?.send(bytes.rawSpan, at: now)
+    drain()
+    run(atMost: .milliseconds(20))
+  }
+
   private func protectRTP(_ packet: Packet) throws(SRTPError) -> [UInt8] {
     let header = packet.header
     var error: SRTPError?

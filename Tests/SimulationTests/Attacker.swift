@@ -7,7 +7,7 @@ import WebRTCTesting
 
 /// What someone without any password or key can make: datagrams of every kind that a connection listens to.
 enum Forgery: CaseIterable {
-  case stun, dtls, rtp, rtcp, garbage
+  case stun, dtls, rtp, rtcp, sctp, garbage
 
   /// A forged datagram. `username` is what the check names the victim by, which anybody may have seen.
   func datagram(username: String = "nobody:nobody", random: inout RandomSource) -> [UInt8] {
@@ -16,6 +16,8 @@ enum Forgery: CaseIterable {
     case .dtls: Self.clientHello(random: &random)
     case .rtp: [0x80, 0x66] + random.bytes(60)
     case .rtcp: [0x80, 201, 0, 15] + random.bytes(74)
+    // An INIT from port 5000 to port 5000, as it would stand inside of DTLS.
+    case .sctp: [0x13, 0x88, 0x13, 0x88, 0, 0, 0, 0] + random.bytes(4) + [1, 0, 0, 20] + random.bytes(16)
     case .garbage: [0x55] + random.bytes(40)
     }
   }

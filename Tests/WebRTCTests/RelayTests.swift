@@ -43,6 +43,31 @@ struct RelayTests {
     await server.kill()
   }
 
+  #if DataChannels
+    @Test(
+      "bursts of data channels come through relays over every transport whole and in order",
+      arguments: TURNTransport.allCases)
+    func data(transport: TURNTransport) async throws {
+      let server = try await TestTURNServer()
+      let bench = try await RelayBench(servers: [server.iceServer([transport])])
+      let viewer = try await bench.makeViewer()
+      let near = try await viewer.receiver.connection.createDataChannel("relayed")
+      try await viewer.connect()
+      let far = try await viewer.sender.connection.nextChannel()
+      try await near.waitUntilOpen()
+      let messages = (0..<30).map { TestMessage.make($0, byteCount: 65_536) }
+      for (from, to) in [(near, far), (far, near)] {
+        async let received = to.read(messages.count)
+        for message in messages { try await from.send(message) }
+        let arrived = await received
+        #expect(arrived == messages)
+      }
+      await viewer.close()
+      await bench.shutdown()
+      await server.kill()
+    }
+  #endif
+
   @Test("a relay behind a proxy works as any other")
   func proxied() async throws {
     let server = try await TestTURNServer()

@@ -44,8 +44,19 @@ struct ReassemblyQueue {
     var messageID: UInt32
     var payloadProtocol: PayloadProtocol
     var bytes: [UInt8]
+    /// What was reserved for the bytes. Not the array's own capacity, which depends on the allocator: the window that
+    /// the peer is told follows from this, and the same run has to make the same packets.
+    var reservedByteCount: Int
 
-    var chargedByteCount: Int { bytes.capacity + SCTPLimits.entryByteCount }
+    var chargedByteCount: Int { reservedByteCount + SCTPLimits.entryByteCount }
+
+    /// Makes room for so many bytes more, by doubling.
+    mutating func reserve(_ byteCount: Int) {
+      let needed = bytes.count + byteCount
+      guard needed > reservedByteCount else { return }
+      reservedByteCount = max(needed, 2 * reservedByteCount)
+      bytes.reserveCapacity(reservedByteCount)
+    }
   }
 
   /// Ascending by group and number.
@@ -55,7 +66,7 @@ struct ReassemblyQueue {
   /// The length of the latest long message: the next one is probably as long.
   private var typicalByteCount = 0
   private let messageByteCountMax: Int
-  /// What the stored runs cost, their arrays' spare capacity included.
+  /// What the stored runs cost, what is reserved for them included.
   private(set) var byteCount = 0
 
   init(messageByteCountMax: Int) { self.messageByteCountMax = messageByteCountMax }
@@ -105,13 +116,13 @@ struct ReassemblyQueue {
   private mutating func start(
     _ chunk: DataChunk, _ payload: RawSpan, _ group: UInt64, _ number: Int64, at index: Int
   ) {
-    var bytes: [UInt8] = []
-    if chunk.flags.contains(.beginning), runs.count < 8 { bytes.reserveCapacity(typicalByteCount) }
-    bytes.append(copying: payload)
-    let run = Run(
+    var run = Run(
       group: group, first: number, next: number + 1, begins: chunk.flags.contains(.beginning),
       ends: chunk.flags.contains(.end), stream: chunk.stream, isUnordered: chunk.flags.contains(.unordered),
-      messageID: chunk.messageID, payloadProtocol: chunk.payloadProtocol, bytes: bytes)
+      messageID: chunk.messageID, payloadProtocol: chunk.payloadProtocol, bytes: [], reservedByteCount: 0)
+    let isLikelyLong = run.begins && !run.ends && runs.count < 8
+    run.reserve(isLikelyLong ? max(typicalByteCount, payload.byteCount) : payload.byteCount)
+    run.bytes.append(copying: payload)
     byteCount += run.chargedByteCount
     runs.insert(run, at: index)
     latest = index
@@ -124,9 +135,10 @@ struct ReassemblyQueue {
     guard runs[index].bytes.count + payload.byteCount <= messageByteCountMax else {
       return .violation(.outOfResource)
     }
-    let capacity = runs[index].bytes.capacity
+    let reserved = runs[index].reservedByteCount
+    runs[index].reserve(payload.byteCount)
     runs[index].bytes.append(copying: payload)
-    byteCount += runs[index].bytes.capacity - capacity
+    byteCount += runs[index].reservedByteCount - reserved
     runs[index].next += 1
     latest = index
     if chunk.flags.contains(.end) { runs[index].ends = true }

@@ -61,6 +61,7 @@ extension PeerConnectionCore {
     options.establishedRole = transport?.localRole
     options.acceptsDataChannels =
       DataTransport.isAvailable && (configuration.acceptsDataChannels || data.isWanted)
+    options.acceptsMedia = dtlsInfo.map { $0.srtp != nil } ?? true
     options.offersDataChannels = data.isWanted
     options.maxMessageSize = data.messageByteCountMax
     return options

@@ -137,7 +137,8 @@ extension PeerConnectionCore {
       case .closed: closeByPeer(at: now)
       }
     }
-    data.follow(dtlsState == .connected ? dtlsInfo?.role : nil, on: ice.sendRoute, at: now)
+    data.follow(
+      dtlsState == .connected ? dtlsInfo?.role : nil, on: ice.isPathSilent ? nil : ice.sendRoute, at: now)
     drops[.dataBeforeAgreement] += data.takeQueued(from: &dtls, at: now)
   }
 

@@ -52,7 +52,7 @@ struct DataAgreement: Hashable {
     /// What was agreed on; `nil` while nothing is.
     private(set) var agreement: DataAgreement?
     private var memory: PacketMemory?
-    /// The route that packets take; `nil` while there is none.
+    /// The route that packets take; `nil` while there is none that answers.
     private var route: Route?
 
     init(configuration: DataChannels.Configuration) {
@@ -144,7 +144,7 @@ struct DataAgreement: Hashable {
     mutating func pollTransmit(
       through dtls: inout DTLSTransport?, into out: inout OutputRawSpan, at now: Instant
     ) -> (segmentByteCount: Int, segmentCount: Int)? {
-      guard channels != nil, let memory else { return nil }
+      guard channels != nil, route != nil, let memory else { return nil }
       let fullByteCount = configuration.association.packetByteCountMax
       let lent = unsafe UnsafeMutableRawBufferPointer(rebasing: memory.bytes[..<fullByteCount])
       var (segmentByteCount, segmentCount, isFull) = (0, 0, true)

@@ -112,7 +112,9 @@ extension Negotiation {
       // RFC 8841 §5.2: port 0 asks for the end of the association.
       return options.acceptsDataChannels && media.sctpPort != 0 ? .data : .reject
     }
-    guard let match, DescriptionCheck.isSecureMedia(media), media.rtcpMux else { return .reject }
+    guard let match, options.acceptsMedia, DescriptionCheck.isSecureMedia(media), media.rtcpMux else {
+      return .reject
+    }
     let transceiver = transceivers[match]
     let direction = direction.reversed.intersection(transceiver.direction)
     guard

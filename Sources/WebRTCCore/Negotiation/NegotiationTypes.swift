@@ -84,6 +84,8 @@ public struct NegotiationOptions: Sendable {
 
   /// Whether data sections are accepted; refused otherwise.
   public var acceptsDataChannels = false
+  /// Whether sections of audio and video are accepted. Not on a DTLS association without keys for them.
+  public var acceptsMedia = true
   /// Whether an offer has a data section, also where none stands yet.
   public var offersDataChannels = false
   /// The longest data channel message that we take, in bytes: what Chromium says of itself.

@@ -7,6 +7,8 @@ enum Seeds {
   static let isLongRun = getenv("KVS_LONG_TESTS").map { String(cString: $0) == "1" } ?? false
   /// For a matrix whose every cell is a call of its own.
   static let few: ClosedRange<UInt64> = 1...(isLongRun ? 20 : 1)
+  /// For transfers over random links.
+  static let data: ClosedRange<UInt64> = 1...(isLongRun ? 5_000 : 100)
   /// For random networks.
   static let many: ClosedRange<UInt64> = 1...(isLongRun ? 10_000 : 60)
 }
