@@ -13,6 +13,10 @@ static const unsigned char viewer_js[] = {
 #embed "assets/viewer.js"
 };
 
+static const unsigned char console_js[] = {
+#embed "assets/console.js"
+};
+
 static const unsigned char viewer_css[] = {
 #embed "assets/viewer.css"
 };
@@ -27,6 +31,7 @@ struct asset {
 static const struct asset assets[] = {
   {"/", "text/html; charset=utf-8", index_html, sizeof index_html},
   {"/viewer.js", "text/javascript; charset=utf-8", viewer_js, sizeof viewer_js},
+  {"/console.js", "text/javascript; charset=utf-8", console_js, sizeof console_js},
   {"/viewer.css", "text/css; charset=utf-8", viewer_css, sizeof viewer_css},
 };
 

@@ -15,19 +15,21 @@ public struct DemoFlags: Sendable {
   var maxViewers: String?
   var metrics: Bool
   var readyFile: String?
+  var data: DataFlags
   var relay: RelayFlags
   var network: NetworkFlags
 
   /// Carries flags as they were typed.
   public init(
     host: String?, port: String?, maxViewers: String?, metrics: Bool, readyFile: String?,
-    relay: RelayFlags = RelayFlags(), network: NetworkFlags = NetworkFlags()
+    data: DataFlags = DataFlags(), relay: RelayFlags = RelayFlags(), network: NetworkFlags = NetworkFlags()
   ) {
     self.host = host
     self.port = port
     self.maxViewers = maxViewers
     self.metrics = metrics
     self.readyFile = readyFile
+    self.data = data
     self.relay = relay
     self.network = network
   }
@@ -42,6 +44,7 @@ public struct DemoProgram: Program {
   private let local: LocalKinesisVideoServer.Configuration
   private let network: NetworkLoop.Configuration
   private let viewersMax: Int
+  private let dataChannels: DataChannelPolicy
   private let printsMetrics: Bool
   private let readyFile: String?
   private let logger: Logger
@@ -60,6 +63,7 @@ public struct DemoProgram: Program {
     viewersMax = try settings.number(.maxViewers, flag: flags.maxViewers, in: 1...1000, default: 10)
     // Viewers beyond the master's limit get as far as the master, which tells them that the camera is full.
     local.signaling.viewersMax = viewersMax + 10
+    dataChannels = try DataChannelPolicy(flags.data, settings)
     printsMetrics = try settings.isOn(.metrics, flag: flags.metrics)
     readyFile = settings.text(.readyFile, flag: flags.readyFile)
     self.local = local
@@ -92,7 +96,7 @@ public struct DemoProgram: Program {
     return MasterApplication(
       configuration: MasterApplication.Configuration(
         signaling: signaling, clip: SampleClip.clip, viewersMax: viewersMax,
-        network: network),
+        dataChannels: dataChannels, network: network),
       logger: logger,
       onViewerEnd: { if printsMetrics { Console.print($1.text(ofViewer: $0)) } },
       onConnected: { try tellReady(at: address) },

@@ -20,17 +20,21 @@ public actor MasterApplication {
     public var clip: MediaClip
     /// Viewers served at once.
     public var viewersMax: Int
+    /// What becomes of viewers' data channels.
+    public var dataChannels: DataChannelPolicy
     /// The sockets.
     public var network: NetworkLoop.Configuration
 
     /// Makes a configuration with ten viewers.
     public init(
       signaling: SignalingClient.Configuration, clip: MediaClip, viewersMax: Int = 10,
+      dataChannels: DataChannelPolicy = .standard,
       network: NetworkLoop.Configuration = NetworkLoop.Configuration()
     ) {
       self.signaling = signaling
       self.clip = clip
       self.viewersMax = viewersMax
+      self.dataChannels = dataChannels
       self.network = network
     }
   }
@@ -45,6 +49,7 @@ public actor MasterApplication {
   private let onAddresses: @Sendable ([TransportAddress]) async -> Void
   private var slots: ViewerSlots<ViewerSession, ICECandidatePayload>
   private var sessionMetrics = ConnectionMetrics()
+  private var sessionTimeline = ConnectionTimeline()
   private var hasConnected = false
   private var refusedOffers = 0
   private var toldAddresses: [TransportAddress]?
@@ -77,6 +82,7 @@ public actor MasterApplication {
     let loop = try await NetworkLoop(configuration: configuration.network, logger: logger)
     sessionMetrics[.gatherHost] = Duration(NetworkClock.now - start)
     let publisher = ClipPublisher(clip: configuration.clip, logger: logger)
+    let responder = DataChannelResponder(echoes: configuration.dataChannels == .echo)
     let signaling = SignalingClient(
       configuration: configuration.signaling, eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
       httpClient: nil, logger: logger)
@@ -85,7 +91,8 @@ public actor MasterApplication {
         group.addTask { await publisher.run() }
         group.addTask { try await signaling.run() }
         for await event in signaling.events {
-          try await handle(event, Context(loop: loop, publisher: publisher, signaling: signaling), in: &group)
+          let context = Context(loop: loop, publisher: publisher, responder: responder, signaling: signaling)
+          try await handle(event, context, in: &group)
         }
         group.cancelAll()
       }
@@ -101,6 +108,7 @@ public actor MasterApplication {
   private struct Context: Sendable {
     let loop: NetworkLoop
     let publisher: ClipPublisher
+    let responder: DataChannelResponder
     let signaling: SignalingClient
   }
 
@@ -141,12 +149,24 @@ public actor MasterApplication {
   }
 
   private func note(_ step: SignalingStep, _ duration: Duration) {
+    let end = NetworkClock.now
+    let start = end - TimeDelta(duration)
     switch step {
-    case .describe: sessionMetrics[.describeChannel] = duration
-    case .endpoints: sessionMetrics[.getEndpoints] = duration
-    case .iceServers: sessionMetrics[.getICEServers] = duration
-    case .webSocket: sessionMetrics[.connectWebSocket] = duration
-    case .create: break
+    case .describe:
+      sessionMetrics[.describeChannel] = duration
+      sessionTimeline.note(.describeChannel, from: start, to: end)
+      sessionTimeline.note(.signaling, from: start)
+    case .endpoints:
+      sessionMetrics[.getEndpoints] = duration
+      sessionTimeline.note(.endpoints, from: start, to: end)
+    case .iceServers:
+      sessionMetrics[.getICEServers] = duration
+      sessionTimeline.note(.iceServers, from: start, to: end)
+    case .webSocket:
+      sessionMetrics[.connectWebSocket] = duration
+      sessionTimeline.note(.webSocket, from: start, to: end)
+      sessionTimeline.end(.signaling, at: end)
+    case .create: sessionTimeline.note(.createChannel, from: start, to: end)
     }
   }
 
@@ -181,8 +201,10 @@ public actor MasterApplication {
         let session = ViewerSession(
           clientID: clientID,
           connection: try PeerConnection(
-            configuration: Self.connectionConfiguration, on: context.loop),
-          publisher: context.publisher, metrics: sessionMetrics, offerArrival: arrival, logger: logger)
+            configuration: connectionConfiguration, on: context.loop),
+          publisher: context.publisher, responder: context.responder, metrics: sessionMetrics,
+          timeline: sessionTimeline,
+          offerArrival: arrival, logger: logger)
         slots.occupy(clientID, with: session)
         group.addTask { await self.serve(session, offer: offer, early: early, context) }
       } catch {
@@ -192,10 +214,11 @@ public actor MasterApplication {
   }
 
   /// A viewer decides what it takes; where its offer crosses one of ours, ours gives way.
-  private static var connectionConfiguration: PeerConnectionConfiguration {
-    var configuration = PeerConnectionConfiguration(acceptsUnsolicitedMedia: false)
-    configuration.isPolite = true
-    return configuration
+  private var connectionConfiguration: PeerConnectionConfiguration {
+    var connection = PeerConnectionConfiguration(acceptsUnsolicitedMedia: false)
+    connection.isPolite = true
+    connection.acceptsDataChannels = configuration.dataChannels != .refuse
+    return connection
   }
 
   /// Answers one more offer of a viewer that is served.
@@ -224,10 +247,10 @@ public actor MasterApplication {
   ) async {
     let clientID = session.clientID
     do {
-      let (answer, tracks) = try await session.answer(offer)
-      context.signaling.send(.answer(sdp: answer, to: clientID))
+      let agreement = try await session.answer(offer)
+      context.signaling.send(.answer(sdp: agreement.answer, to: clientID))
       for candidate in early { await session.add(candidate) }
-      await session.run(tracks) { signal in
+      await session.run(agreement) { signal in
         switch signal {
         case .offer(let sdp): context.signaling.send(.offer(sdp: sdp, to: clientID))
         case .candidate(let candidate):
@@ -263,12 +286,6 @@ public actor MasterApplication {
 }
 
 extension ICECandidatePayload {
-  fileprivate init(_ candidate: ICECandidateInit) {
-    self.init(
-      candidate: candidate.candidate, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex,
-      usernameFragment: candidate.usernameFragment)
-  }
-
   fileprivate var textByteCount: Int {
     [candidate, sdpMid, usernameFragment].reduce(0) { $0 + ($1?.utf8.count ?? 0) }
   }

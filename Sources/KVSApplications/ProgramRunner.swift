@@ -46,8 +46,12 @@ struct ExitError {
 
   /// EX_USAGE.
   static let usage: Int32 = 64
+  /// EX_DATAERR: the input is not what it should be.
+  static let dataError: Int32 = 65
   /// EX_UNAVAILABLE: something that the program needs is not there.
   static let unavailable: Int32 = 69
+  /// EX_IOERR: standard input or output failed.
+  static let inputOutput: Int32 = 74
   /// EX_NOPERM: the service does not let us.
   static let notPermitted: Int32 = 77
 
@@ -60,6 +64,8 @@ struct ExitError {
         Self.usage
       case let error as KinesisVideoError where error.kind == .credentials: Self.notPermitted
       case is KinesisVideoError, is LocalServerError, is NetworkError: Self.unavailable
+      case let error as ViewerError: error.exitCode
+      case is StandardStreamError: Self.inputOutput
       default: 1
       }
   }

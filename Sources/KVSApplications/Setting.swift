@@ -99,6 +99,29 @@ extension Setting {
   /// The authority that relays over TLS are verified by, in place of the system's.
   public static let caFile = Setting(
     "ca-file", aliases: ["AWS_KVS_CACERT_PATH"], expects: "a file of PEM certificates")
+  /// Whether a master gives all messages back.
+  public static let dataEcho = Setting("data-echo", expects: "true or false")
+  /// Whether a master refuses data channels.
+  public static let noDataChannels = Setting("no-data-channels", expects: "true or false")
+  /// The same from the other side, by the names that the C applications know.
+  public static let dataChannels = Setting(
+    "data-channels", aliases: ["ENABLE_DATA_CHANNEL", "ENABLE_SCTP_DATA_CHANNEL"], expects: "true or false")
+  /// Whether a viewer sends its standard input.
+  public static let channelIn = Setting("channel-in", expects: "true or false")
+  /// Whether a viewer writes what comes to its standard output.
+  public static let channelOut = Setting("channel-out", expects: "true or false")
+  /// The label of a viewer's data channel.
+  public static let dataLabel = Setting("data-label", expects: "a name of at most 255 bytes")
+  /// Whether a viewer sends bytes as they come instead of lines.
+  public static let binary = Setting("binary", expects: "true or false")
+  /// How long a viewer waits for messages after the end of its input.
+  public static let linger = Setting("linger", expects: "seconds from 0 to 3600, such as 2 or 0.5")
+  /// How long a viewer waits for its connection.
+  public static let timeout = Setting("timeout", expects: "whole seconds from 1 to 3600")
+  /// A viewer's name in the channel.
+  public static let clientID = Setting(
+    "client-id",
+    expects: "a name that does not begin with AWS_: letters, digits and _.-, 1 to 256")
   /// Where the stand-in keeps its channels.
   public static let dataDirectory = Setting("data-dir", expects: "a folder")
 }

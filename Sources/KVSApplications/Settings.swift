@@ -91,7 +91,9 @@ public struct Settings: Sendable {
   }
 
   /// A switch: a flag that is there, or 1/0, true/false, yes/no, on/off in the environment.
-  public func isOn(_ setting: Setting, flag: Bool) throws(UsageError) -> Bool {
+  public func isOn(
+    _ setting: Setting, flag: Bool, default defaultValue: Bool = false
+  ) throws(UsageError) -> Bool {
     if flag { return true }
     return try value(setting) { text in
       switch text.lowercased() {
@@ -99,6 +101,6 @@ public struct Settings: Sendable {
       case "0", "false", "no", "off": false
       default: nil
       }
-    } ?? false
+    } ?? defaultValue
   }
 }

@@ -18,12 +18,14 @@ final class ViewerSession: Sendable {
   let clientID: String
   let connection: PeerConnection
   private let publisher: ClipPublisher
+  private let responder: DataChannelResponder
   private let logger: Logger
   private let offerArrival: Instant
   private let measured: Mutex<Measured>
 
   private struct Measured {
     var metrics: ConnectionMetrics
+    var timeline: ConnectionTimeline
     var negotiation: Instant?
     var path: Instant?
     /// Whether an offer of ours is due as soon as the path turns out to be lost.
@@ -31,14 +33,16 @@ final class ViewerSession: Sendable {
   }
 
   init(
-    clientID: String, connection: PeerConnection, publisher: ClipPublisher, metrics: ConnectionMetrics,
-    offerArrival: Instant, logger: Logger
+    clientID: String, connection: PeerConnection, publisher: ClipPublisher, responder: DataChannelResponder,
+    metrics: ConnectionMetrics,
+    timeline: ConnectionTimeline, offerArrival: Instant, logger: Logger
   ) {
     self.clientID = clientID
     self.connection = connection
     self.publisher = publisher
+    self.responder = responder
     self.offerArrival = offerArrival
-    measured = Mutex(Measured(metrics: metrics))
+    measured = Mutex(Measured(metrics: metrics, timeline: timeline))
     var logger = logger
     logger[metadataKey: "viewer"] = "\(clientID)"
     self.logger = logger
@@ -53,12 +57,18 @@ final class ViewerSession: Sendable {
 
   // MARK: Negotiation
 
+  /// What the viewer takes, after its offer was answered.
+  struct Agreement: Sendable {
+    /// The answer, as it is to be sent.
+    let answer: String
+    /// Those of picture and sound.
+    let tracks: [Broadcast.Track: Transceiver]
+    /// Whether there are data channels.
+    let hasData: Bool
+  }
+
   /// Answers the viewer's offer.
-  ///
-  /// - Returns: the answer, and those of picture and sound that the viewer takes.
-  func answer(
-    _ offer: String
-  ) async throws(PeerConnectionError) -> (answer: String, tracks: [Broadcast.Track: Transceiver]) {
+  func answer(_ offer: String) async throws(PeerConnectionError) -> Agreement {
     let video = try await connection.addTransceiver(
       .video,
       TransceiverInit(
@@ -66,14 +76,25 @@ final class ViewerSession: Sendable {
     let audio = try await connection.addTransceiver(
       .audio, TransceiverInit(direction: .sendonly, codecs: [.opus], streamID: "camera", trackID: "audio"))
     try await connection.setRemoteDescription(SessionDescriptionInit(type: .offer, sdp: offer))
-    measured.withLock { $0.negotiation = NetworkClock.now }
+    let negotiation = NetworkClock.now
+    measured.withLock { measured in
+      measured.negotiation = negotiation
+      measured.timeline.note(.peerConnection, from: negotiation)
+      measured.timeline.note(.gathering, from: negotiation)
+    }
     let answer = try await connection.setLocalDescription()
+    measured.withLock { $0.timeline.note(.answer, from: offerArrival, to: NetworkClock.now) }
     var tracks: [Broadcast.Track: Transceiver] = [:]
     for (track, transceiver) in [(Broadcast.Track.video, video), (.audio, audio)] {
       guard let media = try await transceiver.negotiatedMedia(), !media.isRejected else { continue }
       tracks[track] = transceiver
     }
-    return (answer.sdp, tracks)
+    return Agreement(answer: answer.sdp, tracks: tracks, hasData: Self.acceptsData(in: answer.sdp))
+  }
+
+  private static func acceptsData(in answer: String) -> Bool {
+    let media = (try? SessionDescription(parsing: answer))?.media ?? []
+    return media.contains { $0.kind == .application && $0.port != 0 }
   }
 
   /// Whether an offer is one more of the connection that stands: the viewer looks for a new path.
@@ -102,10 +123,7 @@ final class ViewerSession: Sendable {
   /// Applies a candidate that the viewer trickled; a bad one is noted and ignored.
   func add(_ candidate: ICECandidatePayload) async {
     do {
-      try await connection.addICECandidate(
-        ICECandidateInit(
-          candidate: candidate.candidate, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex,
-          usernameFragment: candidate.usernameFragment))
+      try await connection.addICECandidate(ICECandidateInit(candidate))
     } catch {
       logger.debug("a candidate was ignored: \(error)")
     }
@@ -114,17 +132,18 @@ final class ViewerSession: Sendable {
   // MARK: Life
 
   /// Serves the viewer until its connection ends or the task is cancelled, then closes the connection.
-  func run(_ tracks: [Broadcast.Track: Transceiver], send: @escaping @Sendable (Signal) -> Void) async {
+  func run(_ agreement: Agreement, send: @escaping @Sendable (Signal) -> Void) async {
     await withTaskGroup(of: Void.self) { group in
       group.addTask { await self.watchCandidates(send) }
       group.addTask { await self.watchEvents(send) }
       group.addTask {
         for await _ in self.connection.connectionStates { await self.restartIfDue(send) }
       }
-      if tracks.isEmpty {
+      group.addTask { await self.watchGathering() }
+      if agreement.tracks.isEmpty, !agreement.hasData {
         logger.notice("a viewer takes neither H.264 video nor Opus audio")
       } else if await isConnectedInTime() {
-        await serve(tracks)
+        await serve(agreement.tracks)
       } else {
         logger.info("the viewer did not connect", metadata: ["state": "\(connection.connectionState)"])
       }
@@ -149,6 +168,15 @@ final class ViewerSession: Sendable {
 
   private func serve(_ tracks: [Broadcast.Track: Transceiver]) async {
     logger.info("the viewer is connected")
+    if tracks.isEmpty {
+      await waitForEnd()
+    } else {
+      await publish(tracks)
+    }
+    logger.info("the viewer is gone", metadata: ["state": "\(connection.connectionState)"])
+  }
+
+  private func publish(_ tracks: [Broadcast.Track: Transceiver]) async {
     let member = await publisher.join(connection, tracks)
     await withTaskGroup(of: Void.self) { group in
       group.addTask { [publisher] in
@@ -159,7 +187,6 @@ final class ViewerSession: Sendable {
       group.cancelAll()
     }
     await publisher.leave(member)
-    logger.info("the viewer is gone", metadata: ["state": "\(connection.connectionState)"])
   }
 
   /// Waits until the connection is closed, or has failed and did not come back in time.
@@ -222,11 +249,29 @@ final class ViewerSession: Sendable {
   /// The durations so far.
   var metrics: ConnectionMetrics { measured.withLock { $0.metrics } }
 
+  /// How the connection came about, so far.
+  var timeline: ConnectionTimeline { measured.withLock { $0.timeline } }
+
+  private func watchGathering() async {
+    guard await connection.iceGatheringStates.first(where: { $0 == .complete }) != nil else { return }
+    measured.withLock { $0.timeline.end(.gathering, at: NetworkClock.now) }
+  }
+
   /// Takes the times from the network's loop, so that no task's delay is measured with them.
   private func watchEvents(_ send: @escaping @Sendable (Signal) -> Void) async {
-    for await event in connection.events {
-      measured.withLock { note(event, in: &$0) }
-      await restartIfDue(send)
+    await withDiscardingTaskGroup { group in
+      for await event in connection.events {
+        #if DataChannels
+          if case .dataChannelAdded(let channel) = event {
+            group.addTask {
+              await self.responder.serve(channel, timeline: { self.timeline }, logger: self.logger)
+            }
+            continue
+          }
+        #endif
+        measured.withLock { note(event, in: &$0) }
+        await restartIfDue(send)
+      }
     }
   }
 
@@ -237,6 +282,7 @@ final class ViewerSession: Sendable {
       measured.path = time
       measured.metrics[.findPair] = Duration(time - negotiation)
     case .dtlsConnected(let time):
+      measured.timeline.end(.peerConnection, at: time)
       guard let path = measured.path else { return }
       measured.metrics[.handshake] = Duration(time - path)
     case .firstPacketSent(_, let time):
@@ -245,7 +291,7 @@ final class ViewerSession: Sendable {
     case .negotiationNeeded:
       // Before there was a path it is about transceivers, which the viewer's offer decides on.
       if measured.path != nil { measured.isRestartNeeded = true }
-    case .transceiverAdded: break
+    default: break
     }
   }
 }

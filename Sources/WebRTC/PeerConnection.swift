@@ -32,6 +32,9 @@ public struct PeerConnectionConfiguration: Sendable {
   /// Whether our offer gives way to one of the peer's that crosses it. Applications that offer from both sides say
   /// `true` on one of them; see ``PeerConnection/setRemoteDescription(_:)``.
   public var isPolite = false
+  /// Whether data channels that the peer offers are accepted; without the package's trait `DataChannels` they never
+  /// are. One that the application makes itself is offered in any case.
+  public var acceptsDataChannels = true
   #if DataChannels
     /// Who decides how fast data channels send.
     public var dataChannelCongestionAlgorithm = SCTPAssociation.Configuration.CongestionAlgorithm.cubic
@@ -130,6 +133,7 @@ public final class PeerConnection: Sendable {
     coreConfiguration.pacingRateBitsPerSecond = configuration.pacingRateBitsPerSecond
     coreConfiguration.restartsICEAutomatically = configuration.restartsICEAutomatically
     coreConfiguration.isPolite = configuration.isPolite
+    coreConfiguration.acceptsDataChannels = configuration.acceptsDataChannels
     #if DataChannels
       coreConfiguration.dataChannels.association.congestionAlgorithm =
         configuration.dataChannelCongestionAlgorithm

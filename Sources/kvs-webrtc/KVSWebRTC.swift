@@ -17,7 +17,7 @@ struct KVSWebRTC: AsyncParsableCommand {
       Begin with: kvs-webrtc demo
       """,
     version: ProgramVersion.current,
-    subcommands: [DemoCommand.self, LocalCommand.self, MasterCommand.self])
+    subcommands: [DemoCommand.self, LocalCommand.self, MasterCommand.self, ViewerCommand.self])
 }
 
 /// What every subcommand takes.
@@ -82,6 +82,49 @@ struct NetworkOptions: ParsableArguments {
   }
 }
 
+/// What the commands that join a signaling channel take.
+struct ServiceOptions: ParsableArguments {
+  @Option(help: "The signaling channel (also AWS_KVS_CHANNEL_NAME).")
+  var channel: String?
+
+  @Option(help: "The service's address, for example that of a local stand-in (also AWS_ENDPOINT_URL).")
+  var endpointUrl: String?
+
+  @Option(help: "The region (also AWS_REGION). (default: us-west-2)")
+  var region: String?
+
+  @Option(help: "The access key; better given as AWS_ACCESS_KEY_ID.")
+  var accessKey: String?
+
+  @Option(help: "The secret key; better given as AWS_SECRET_ACCESS_KEY, which other users cannot see.")
+  var secretKey: String?
+
+  @Option(help: "The session token of temporary keys; better given as AWS_SESSION_TOKEN.")
+  var sessionToken: String?
+
+  @Option(
+    help:
+      "Verify the service and relays over TLS by the certificates in this file (also AWS_KVS_CACERT_PATH).")
+  var caFile: String?
+
+  var flags: ServiceFlags {
+    ServiceFlags(
+      channel: channel, endpointURL: endpointUrl, region: region, accessKey: accessKey, secretKey: secretKey,
+      sessionToken: sessionToken, caFile: caFile)
+  }
+}
+
+/// What the commands with a camera take for viewers' data channels.
+struct DataOptions: ParsableArguments {
+  @Flag(help: "Give every message of a data channel back as it came, instead of answering texts.")
+  var dataEcho = false
+
+  @Flag(help: "Refuse viewers' data channels.")
+  var noDataChannels = false
+
+  var flags: DataFlags { DataFlags(echo: dataEcho, noDataChannels: noDataChannels) }
+}
+
 struct DemoCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "demo", abstract: "Everything at once: a local service, a camera that plays a clip, a page.",
@@ -102,6 +145,8 @@ struct DemoCommand: AsyncParsableCommand {
   @Option(help: "Tell others this address instead of the host's own, behind a NAT that forwards to it.")
   var advertiseAddress: String?
 
+  @OptionGroup var data: DataOptions
+
   @OptionGroup var network: NetworkOptions
 
   @OptionGroup var relay: RelayOptions
@@ -113,7 +158,7 @@ struct DemoCommand: AsyncParsableCommand {
       try await DemoProgram(
         flags: DemoFlags(
           host: host, port: port, maxViewers: maxViewers, metrics: metrics, readyFile: common.readyFile,
-          relay: relay.flags(advertiseAddress: advertiseAddress),
+          data: data.flags, relay: relay.flags(advertiseAddress: advertiseAddress),
           network: network.flags(advertiseAddress: advertiseAddress)),
         settings: settings, logger: logger)
     }
@@ -164,29 +209,13 @@ struct LocalCommand: AsyncParsableCommand {
 
 struct MasterCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "master", abstract: "Send a clip to every viewer of a channel.",
+    commandName: "master", abstract: "Send a clip to every viewer of a channel, and answer their messages.",
     version: ProgramVersion.current)
 
-  @Option(help: "The signaling channel (also AWS_KVS_CHANNEL_NAME).")
-  var channel: String?
+  @OptionGroup var service: ServiceOptions
 
   @Flag(help: "Create the channel when it does not exist.")
   var createChannel = false
-
-  @Option(help: "The service's address, for example that of a local stand-in (also AWS_ENDPOINT_URL).")
-  var endpointUrl: String?
-
-  @Option(help: "The region (also AWS_REGION). (default: us-west-2)")
-  var region: String?
-
-  @Option(help: "The access key; better given as AWS_ACCESS_KEY_ID.")
-  var accessKey: String?
-
-  @Option(help: "The secret key; better given as AWS_SECRET_ACCESS_KEY, which other users cannot see.")
-  var secretKey: String?
-
-  @Option(help: "The session token of temporary keys; better given as AWS_SESSION_TOKEN.")
-  var sessionToken: String?
 
   @Option(help: "H.264 in Annex-B, or a folder of numbered .h264 frames. (default: the sample clip)")
   var video: String?
@@ -208,10 +237,7 @@ struct MasterCommand: AsyncParsableCommand {
   )
   var advertiseAddress: String?
 
-  @Option(
-    help:
-      "Verify the service and relays over TLS by the certificates in this file (also AWS_KVS_CACERT_PATH).")
-  var caFile: String?
+  @OptionGroup var data: DataOptions
 
   @OptionGroup var network: NetworkOptions
 
@@ -221,11 +247,67 @@ struct MasterCommand: AsyncParsableCommand {
     await ProgramRunner.run(flags: common.flags) { settings, logger in
       try await MasterProgram(
         flags: MasterFlags(
-          channel: channel, createChannel: createChannel, endpointURL: endpointUrl, region: region,
-          accessKey: accessKey, secretKey: secretKey, sessionToken: sessionToken, video: video,
-          audio: audio, framesPerSecond: fps, maxViewers: maxViewers, metrics: metrics,
-          readyFile: common.readyFile,
-          network: network.flags(advertiseAddress: advertiseAddress, caFile: caFile)),
+          service: service.flags, createChannel: createChannel, video: video, audio: audio,
+          framesPerSecond: fps, maxViewers: maxViewers, metrics: metrics, readyFile: common.readyFile,
+          data: data.flags,
+          network: network.flags(advertiseAddress: advertiseAddress, caFile: service.caFile)),
+        settings: settings, logger: logger)
+    }
+  }
+}
+
+struct ViewerCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "viewer",
+    abstract: "Bridge standard input and output to a data channel of a master.",
+    discussion: """
+      Lines of standard input become text messages and text messages become lines of standard output; with --binary,
+      bytes go as they come. It takes no picture and no sound.
+
+      With --channel-in alone it ends when all input was delivered, with --channel-out alone when the master closes the
+      channel, with both when nothing came for a while after the end of the input.
+      """,
+    version: ProgramVersion.current)
+
+  @OptionGroup var service: ServiceOptions
+
+  @Flag(help: "Send standard input.")
+  var channelIn = false
+
+  @Flag(help: "Write what comes to standard output.")
+  var channelOut = false
+
+  @Flag(help: "Send bytes as they come, in messages of at most 16 KiB, instead of lines of text.")
+  var binary = false
+
+  @Option(help: "The data channel's label. (default: kvs)")
+  var dataLabel: String?
+
+  @Option(
+    help: "With both directions: end when it was quiet for so many seconds after the input. (default: 3)")
+  var linger: String?
+
+  @Option(help: "Seconds to wait for the master and the connection. (default: 30)")
+  var timeout: String?
+
+  @Option(help: "The viewer's name in the channel. (default: a random one)")
+  var clientId: String?
+
+  @Option(help: "The UDP ports that may be used, 50000-50100 for example. (default: any)")
+  var udpPort: String?
+
+  @Option(help: "Which ways messages may take: all, or relay for relays alone. (default: all)")
+  var icePolicy: String?
+
+  @OptionGroup var common: CommonOptions
+
+  func run() async throws {
+    await ProgramRunner.run(flags: common.flags) { settings, logger in
+      try await ViewerProgram(
+        flags: ViewerFlags(
+          service: service.flags, channelIn: channelIn, channelOut: channelOut, dataLabel: dataLabel,
+          binary: binary, linger: linger, timeout: timeout, clientID: clientId, readyFile: common.readyFile,
+          network: NetworkFlags(udpPorts: udpPort, icePolicy: icePolicy, caFile: service.caFile)),
         settings: settings, logger: logger)
     }
   }

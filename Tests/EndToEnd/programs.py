@@ -32,7 +32,7 @@ def wait_for(condition, what, seconds=PATIENCE_SECONDS):
 class Program:
     """One run of kvs-webrtc with its log in a file; `launcher` is what to put before its command line."""
 
-    def __init__(self, folder, name, *arguments, environment=None, launcher=()):
+    def __init__(self, folder, name, *arguments, environment=None, launcher=(), stdin=subprocess.DEVNULL):
         self.name = name
         self.log_path = pathlib.Path(folder) / f"{name}.log"
         self.ready_path = pathlib.Path(folder) / f"{name}.ready.json"
@@ -47,7 +47,7 @@ class Program:
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [*launcher, BINARY, *arguments, "--ready-file", str(self.ready_path)],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
+            stdin=stdin, stdout=self.log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
 
     def ready(self):
         """Waits for the ready file and returns what it says."""
@@ -77,4 +77,6 @@ class Program:
                 self.process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 self.kill()
+        if self.process.stdin:
+            self.process.stdin.close()
         self.log.close()

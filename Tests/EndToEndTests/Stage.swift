@@ -115,9 +115,12 @@ final class Stage: Sendable {
   }
 
   /// Lets `body` act while a master serves, then ends the master as Ctrl-C does.
-  func withMaster(viewersMax: Int = 10, _ body: (RunningMaster) async throws -> Void) async throws {
+  func withMaster(
+    viewersMax: Int = 10, dataChannels: DataChannelPolicy = .standard,
+    _ body: (RunningMaster) async throws -> Void
+  ) async throws {
     let (ready, isReady) = AsyncStream.makeStream(of: Void.self)
-    let application = master(viewersMax: viewersMax) { isReady.yield() }
+    let application = master(viewersMax: viewersMax, dataChannels: dataChannels) { isReady.yield() }
     let running = RunningMaster(task: Task { try await application.run() })
     defer { running.task.cancel() }
     try await within("the master is connected") {
@@ -129,12 +132,13 @@ final class Stage: Sendable {
 
   func master(
     channel: String = channel, secret: String = "local-secret", viewersMax: Int = 10,
+    dataChannels: DataChannelPolicy = .standard,
     onConnected: @escaping @Sendable () -> Void = {}
   ) -> MasterApplication {
     MasterApplication(
       configuration: MasterApplication.Configuration(
         signaling: signaling(.master, channel: channel, secret: secret), clip: SampleClip.clip,
-        viewersMax: viewersMax, network: Self.loopback),
+        viewersMax: viewersMax, dataChannels: dataChannels, network: Self.loopback),
       logger: log.logger, onViewerEnd: { [departed] in departed.yield(($0, $1)) }, onConnected: onConnected)
   }
 

@@ -126,7 +126,7 @@ final class TestReceiver: Sendable {
   }
 
   static func kinds(in description: String) -> [MediaKind] {
-    mediaLines(in: description).map { $0.first == "m=audio" ? .audio : .video }
+    mediaLines(in: description).compactMap { $0.first.map { MediaKind(name: String($0.dropFirst(2))) } }
   }
 
   private static func mediaLines(in description: String) -> [[Substring]] {

@@ -239,10 +239,7 @@ struct ProgramSettingsTests {
   private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
   private static func flags(channel: String? = nil, video: String? = nil) -> MasterFlags {
-    MasterFlags(
-      channel: channel, createChannel: false, endpointURL: nil, region: nil, accessKey: nil, secretKey: nil,
-      sessionToken: nil, video: video, audio: nil, framesPerSecond: nil, maxViewers: nil, metrics: false,
-      readyFile: nil)
+    MasterFlags(service: ServiceFlags(channel: channel), video: video)
   }
 
   private static func master(
@@ -310,6 +307,66 @@ struct ProgramSettingsTests {
     #expect(file?.hasPrefix("--video") == true)
   }
 
+  @Test("Data channels are answered unless they are to be echoed or refused; the C programs' switches count")
+  func dataChannels() throws {
+    let standard = DataChannelPolicy.standard
+    #expect(try DataChannelPolicy(DataFlags(), Settings([:])) == standard)
+    #expect(try DataChannelPolicy(DataFlags(noDataChannels: true), Settings([:])) == .refuse)
+    for off in [
+      ["KVS_WEBRTC_NO_DATA_CHANNELS": "1"], ["ENABLE_DATA_CHANNEL": "0"], ["ENABLE_SCTP_DATA_CHANNEL": "off"],
+    ] {
+      #expect(try DataChannelPolicy(DataFlags(), Settings(off)) == .refuse)
+      #expect(
+        sentence { _ = try DataChannelPolicy(DataFlags(echo: true), Settings(off)) }?.hasPrefix(
+          "--data-echo needs data channels") == true)
+    }
+    guard standard == .answer else { return }
+    #expect(try DataChannelPolicy(DataFlags(echo: true), Settings([:])) == .echo)
+    #expect(try DataChannelPolicy(DataFlags(), Settings(["KVS_WEBRTC_DATA_ECHO": "yes"])) == .echo)
+    #expect(try DataChannelPolicy(DataFlags(), Settings(["ENABLE_SCTP_DATA_CHANNEL": "1"])) == .answer)
+    #expect(throws: UsageError.self) {
+      try DataChannelPolicy(DataFlags(), Settings(["KVS_WEBRTC_DATA_ECHO": "perhaps"]))
+    }
+  }
+
+  private static func viewer(
+    _ flags: ViewerFlags, _ environment: [String: String] = keys
+  ) async -> String? {
+    do {
+      _ = try await ViewerProgram(flags: flags, settings: Settings(environment), logger: quiet)
+      return nil
+    } catch { return "\(error)" }
+  }
+
+  @Test(
+    "A viewer wants a channel, keys, and one direction at least", .enabled(if: DataChannelPolicy.isAvailable))
+  func viewers() async {
+    let door = ServiceFlags(channel: "door")
+    #expect(await Self.viewer(ViewerFlags(service: door, channelIn: true)) == nil)
+    #expect(
+      await Self.viewer(ViewerFlags(service: door, channelOut: true, linger: "0.5", clientID: "me")) == nil)
+    #expect(
+      await Self.viewer(ViewerFlags(service: door))?.hasPrefix("--channel-in or --channel-out is missing")
+        == true)
+    #expect(await Self.viewer(ViewerFlags(channelIn: true))?.hasPrefix("--channel (or ") == true)
+    #expect(
+      await Self.viewer(ViewerFlags(service: door, channelIn: true), [:])?.hasPrefix("--access-key (") == true
+    )
+    for (flags, flag) in [
+      (ViewerFlags(service: door, channelIn: true, linger: "-1"), "--linger"),
+      (ViewerFlags(service: door, channelIn: true, linger: "nan"), "--linger"),
+      (ViewerFlags(service: door, channelIn: true, linger: "3601"), "--linger"),
+      (ViewerFlags(service: door, channelIn: true, timeout: "0"), "--timeout"),
+      (ViewerFlags(service: door, channelIn: true, clientID: "AWS_me"), "--client-id"),
+      (
+        ViewerFlags(service: door, channelIn: true, dataLabel: String(repeating: "x", count: 256)),
+        "--data-label"
+      ),
+    ] {
+      #expect(await Self.viewer(flags)?.hasPrefix("\(flag) is not valid: expected ") == true, "\(flag)")
+    }
+  }
+
   @Test("Each kind of error has its exit code")
   func exitCodes() {
     func failure(_ type: String, _ status: Int = 0) -> KinesisVideoError {
@@ -320,6 +377,8 @@ struct ProgramSettingsTests {
     #expect(ExitError(failure(KinesisVideoError.invalidConfiguration)).code == 64)
     #expect(ExitError(failure("ResourceNotFoundException", 404)).code == 69)
     #expect(ExitError(failure("InvalidSignatureException", 403)).code == 77)
+    #expect(ExitError(ViewerError.notText(line: 3)).code == 65)
+    #expect(ExitError(ViewerError.refused).code == 69)
     #expect(ExitError(CancellationError()).code == 1)
   }
 }

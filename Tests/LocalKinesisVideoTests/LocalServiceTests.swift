@@ -480,7 +480,7 @@ struct ViewerPageTests {
     var harness = ServiceHarness()
     for (target, type) in [
       ("/", "text/html"), ("/?channel=porch", "text/html"), ("/viewer.js", "text/javascript"),
-      ("/viewer.css", "text/css"),
+      ("/viewer.css", "text/css"), ("/console.js", "text/javascript"),
     ] {
       let response = get(&harness, target)
       #expect(response.status == 200)

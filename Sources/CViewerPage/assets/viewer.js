@@ -6,6 +6,8 @@
 // A *session* is one attempt: one WebSocket, one offer, one RTCPeerConnection. It either becomes live or ends, and
 // an ended session is followed by a new one as long as somebody wants to watch.
 
+import { closeConsole, consoleFigures, openConsole } from "/console.js";
+
 const ANSWER_TIMEOUT = 5000;          // ms from the offer to the answer
 const FIRST_FRAME_TIMEOUT = 12000;    // ms from the answer to the first picture
 const DISCONNECTED_TIMEOUT = 3000;    // ms that a peer connection may be "disconnected"
@@ -51,6 +53,7 @@ window.kvs = {
   restart: () => recover(app.session, "A new path was asked for.", false),
   get errors() { return app.errors.slice(); },
   stats: () => collectStatistics(app.session),
+  console: consoleFigures,
 };
 
 // ---- What the person sees ------------------------------------------------------------------------------------------
@@ -249,6 +252,7 @@ function endSession(session) {
   session.isOver = true;
   clearTimeout(session.answerTimer);
   session.socket?.close();
+  if (session.pc) closeConsole();
   session.pc?.close();
 }
 
@@ -284,6 +288,7 @@ function openPeerConnection(session, iceServers) {
   const pc = session.pc = new RTCPeerConnection({ iceServers, iceTransportPolicy: transportPolicy() });
   pc.addTransceiver("video", { direction: "recvonly" });
   pc.addTransceiver("audio", { direction: "recvonly" });
+  openConsole(pc);
   session.stream = new MediaStream();
   pc.ontrack = ({ track }) => {
     session.stream.addTrack(track);
