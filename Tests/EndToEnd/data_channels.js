@@ -97,6 +97,7 @@ window.lab = (() => {
     pc.addEventListener("datachannel", ({ channel }) => {
       channel.addEventListener("message", ({ data }) => channel.send(data));
       lab.own ??= prepare(pc.createDataChannel("from the master"));
+      lab.own.onopen = () => { lab.own.wasOpen = true; };
     });
     lab.socket = signal(url, pc, true);
     return event(lab.socket, "open", "the service's socket opens");

@@ -36,7 +36,7 @@ class Lab:
 
     def reload(self):
         self.page.goto(self.service["page"])
-        self.page.evaluate(SCRIPT)
+        self.page.evaluate("() => {" + SCRIPT + "}", 0)
 
     def call(self, name, *arguments):
         return self.page.evaluate("([name, arguments]) => lab[name](...arguments)", [name, list(arguments)])

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data channels of a browser (dcSCTP) to a master that gives every message back."""
 
+import os
+import subprocess
+import types
+
+import boto3_contract
 import pytest
 
 from data_channels import KINDS, LONG_NAME, SIZES, Lab
-from programs import wait_for
+from programs import ACCESS_KEY, BINARY, SECRET_KEY, wait_for
 
 LIMIT = 256 * 1024
 """Bytes of the longest message: what Chromium sends at most, and what the master offers."""
@@ -93,4 +98,23 @@ def test_pictures_go_on_beside_bulk_data(chromium, service, echoing_master):
         frames, echoed = lab.call("framesDecoded"), lab.page.evaluate("lab.echoed")
         wait_for(lambda: lab.call("framesDecoded") >= frames + 25, "25 more pictures beside the transfer")
         wait_for(lambda: lab.page.evaluate("lab.echoed") > echoed, "more data beside the pictures")
+    context.close()
+
+
+def test_a_browser_is_the_master(chromium, service):
+    """`kvs-webrtc viewer` opens a channel to a page, the page opens one too, and lines go there and back."""
+    account = boto3_contract.Service(types.SimpleNamespace(
+        endpoint=service["http"], region=service["region"], access_key=ACCESS_KEY, secret_key=SECRET_KEY))
+    arn = account.video.create_signaling_channel(ChannelName="browser-master")["ChannelARN"]
+    context = chromium.new_context()
+    lab = Lab(context.new_page(), service)
+    lab.call("serve", account.presigned(account.endpoints(arn, "MASTER")["WSS"], arn))
+    lines = "".join(f"line {index}, Grüße\n" for index in range(1000))
+    result = subprocess.run(
+        [BINARY, "viewer", "--channel", "browser-master", "--channel-in", "--channel-out", "--linger", "1",
+         "--endpoint-url", service["http"], "--region", service["region"]],
+        input=lines, capture_output=True, text=True, timeout=60,
+        env=os.environ | {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY})
+    assert (result.returncode, result.stdout) == (0, lines), result.stderr
+    assert lab.page.evaluate("lab.own.wasOpen && lab.own.label") == "from the master"
     context.close()
