@@ -5,6 +5,7 @@ import asyncio
 import base64
 import contextlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import websockets
 from aiortc import RTCSessionDescription
@@ -29,3 +30,9 @@ async def viewing(url, pc):
             yield
     finally:
         await pc.close()
+
+
+def run(task):
+    """Runs a coroutine in a thread of its own: the driver of browsers has a loop in this one."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, task).result()

@@ -5,7 +5,7 @@ import asyncio
 
 from aiortc import RTCPeerConnection
 
-from aiortc_viewer import viewing
+from aiortc_viewer import run, viewing
 from data_channels import connection
 
 
@@ -39,6 +39,6 @@ async def watch(url, frames):
 
 def test_aiortc_sees_and_hears(start_master, service):
     start_master("aiortc")
-    counts, sizes = asyncio.run(watch(connection(service, "aiortc")["url"], 50))
+    counts, sizes = run(watch(connection(service, "aiortc")["url"], 50))
     assert counts["video"] >= 50 and counts["audio"] >= 50
     assert sizes == {(1280, 720)}

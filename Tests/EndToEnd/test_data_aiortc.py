@@ -7,7 +7,7 @@ import random
 import pytest
 from aiortc import RTCPeerConnection
 
-from aiortc_viewer import viewing
+from aiortc_viewer import run, viewing
 from data_channels import KINDS, SIZES, connection
 from programs import PATIENCE_SECONDS
 
@@ -136,7 +136,7 @@ async def close_in_the_middle(pc):
     await (await Channel(pc, "after that").opened()).echo("x")
 
 
-async def run(url, part, *arguments):
+async def connected(url, part, *arguments):
     pc = RTCPeerConnection()
     first = Channel(pc, "first")
     async with viewing(url, pc):
@@ -147,10 +147,10 @@ async def run(url, part, *arguments):
 
 @pytest.mark.parametrize("part", [every_kind, longest, names, turns, crowd, close_in_the_middle])
 def test_aiortc(echoing_master, service, part):
-    asyncio.run(run(connection(service, echoing_master.channel)["url"], part))
+    run(connected(connection(service, echoing_master.channel)["url"], part))
 
 
 @pytest.mark.parametrize("megabytes", [8, pytest.param(100, marks=pytest.mark.long)])
 def test_bulk_both_ways(echoing_master, service, megabytes):
     """Bytes go out and come back at the same time, and each message is compared with what was sent."""
-    asyncio.run(run(connection(service, echoing_master.channel)["url"], bulk, megabytes))
+    run(connected(connection(service, echoing_master.channel)["url"], bulk, megabytes))
