@@ -59,12 +59,13 @@ if $long; then
   fi
 fi
 
+test_options=()
+if $long; then test_options+=(--long); fi
+
 step "programs and browsers"
-.venv/bin/python -m pytest Tests/EndToEnd -p no:cacheprovider -v --color=no
+.venv/bin/python -m pytest Tests/EndToEnd "${test_options[@]}" -p no:cacheprovider -v --color=no
 
 # Skipped, with the reason, where the machine allows no network namespaces. The limit is ten times what it takes.
 step "programs behind routers"
-network_options=()
-if $long; then network_options+=(--long); fi
-timeout --signal INT 1200 .venv/bin/python -m pytest Tests/Network "${network_options[@]}" \
+timeout --signal INT 1200 .venv/bin/python -m pytest Tests/Network "${test_options[@]}" \
   -p no:cacheprovider -v -rs --color=no

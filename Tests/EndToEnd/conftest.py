@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures: a stand-in of the service for the whole run, masters and browsers for each test."""
 
+import re
+
 import pytest
 from playwright.sync_api import sync_playwright
 
@@ -20,6 +22,20 @@ ONLY_RELAYS_OVER = """{
   };
 }"""
 """Leaves the page's relays one transport: Chromium would choose for itself."""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="more data and more channels")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: runs with --long only")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("long") and not config.getoption("--long"):
+            item.add_marker(pytest.mark.skip(reason="runs with --long"))
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +73,15 @@ def start_master(folder, service, request):
     yield start
     for program in running:
         program.end()
+
+
+@pytest.fixture
+def echoing_master(start_master, request):
+    """A master that gives every message of a data channel back; its attribute `channel` is where it is."""
+    channel = re.sub("[^a-zA-Z0-9_.-]+", "-", request.node.name)
+    master = start_master(channel, "--data-echo")
+    master.channel = channel
+    return master
 
 
 @pytest.fixture(scope="session")
