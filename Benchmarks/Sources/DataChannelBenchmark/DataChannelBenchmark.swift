@@ -56,7 +56,7 @@ struct Options {
   }
 
   func connect() async throws -> (loop: NetworkLoop, connection: PeerConnection) {
-    guard let ip = IPAddress(parsing: address) else { fatalError("\(address) is no address") }
+    guard let ip = IPAddress(address) else { fatalError("\(address) is no address") }
     let loop = try await NetworkLoop(configuration: .init(addresses: [ip]))
     var configuration = PeerConnectionConfiguration()
     if isModelBased { configuration.dataChannelCongestionAlgorithm = .modelBased }

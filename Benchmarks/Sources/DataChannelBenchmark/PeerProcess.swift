@@ -9,7 +9,7 @@ struct PeerProcess {
   private let fromPeer: UnsafeMutablePointer<FILE>
 
   init(_ options: Options) {
-    var (down, up): ((Int32, Int32), (Int32, Int32)) = (Self.pipe(), Self.pipe())
+    let (down, up) = (Self.pipe(), Self.pipe())
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -29,12 +29,12 @@ struct PeerProcess {
     toPeer = down.1
     guard let file = fdopen(up.0, "r") else { fatalError("no pipe") }
     fromPeer = file
-    (down, up) = ((0, 0), (0, 0))
   }
 
   private static func pipe() -> (Int32, Int32) {
     var ends: [Int32] = [0, 0]
-    guard pipe2(&ends, O_CLOEXEC) == 0 else { fatalError("no pipe") }
+    guard Glibc.pipe(&ends) == 0 else { fatalError("no pipe") }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     return (ends[0], ends[1])
   }
 
