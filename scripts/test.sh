@@ -21,6 +21,10 @@ scripts/setup.sh --tests
 step "style"
 swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks Fuzzers Tools
 
+# First, so that what both share is compiled once.
+step "compile without data channels"
+swift build --disable-default-traits --product kvs-webrtc
+
 step "compile"
 swift build --build-tests
 
