@@ -17,6 +17,10 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
-      swiftSettings: [.treatAllWarnings(as: .error)])
+      swiftSettings: [.treatAllWarnings(as: .error)]),
+    .executableTarget(
+      name: "DataChannelBenchmark",
+      dependencies: [.product(name: "WebRTC", package: "swift-kvs-webrtc")],
+      swiftSettings: [.treatAllWarnings(as: .error)]),
   ]
 )

@@ -15,4 +15,12 @@ let package = Package(
       .executableTarget(
         name: name, dependencies: ["FuzzInput", .product(name: "ICE", package: "swift-kvs-webrtc")])
     }
+    + ["SCTPFuzzer", "DCEPFuzzer"].map { name in
+      .executableTarget(
+        name: name,
+        dependencies: [
+          "FuzzInput", .product(name: "SCTP", package: "swift-kvs-webrtc"),
+          .product(name: "ICE", package: "swift-kvs-webrtc"),
+        ])
+    }
 )

@@ -5,4 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
 swift build -c release --package-path Benchmarks
-exec "$(swift build -c release --package-path Benchmarks --show-bin-path)/ConnectionBenchmark" "$@"
+bin=$(swift build -c release --package-path Benchmarks --show-bin-path)
+"$bin/ConnectionBenchmark"
+"$bin/DataChannelBenchmark"

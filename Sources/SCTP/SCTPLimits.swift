@@ -31,10 +31,23 @@ public enum SCTPLimits {
   static let congestionWindowMax = 32 << 20
   /// A fragment is at least this long unless it ends its message: shorter ones cost more than they carry.
   static let fragmentByteCountMin = 4
-  /// Consecutive timeouts until the peer counts as gone (RFC 9260 §16, Association.Max.Retrans).
-  static let retransmissionsMax = 10
-  /// INITs and COOKIE ECHOs in vain (RFC 9260 §16, Max.Init.Retransmits).
-  static let initRetransmissionsMax = 8
+  /// Messages of at most this length fit a packet and never wait for others to be complete.
+  static let shortByteCount = 1024
+  /// What the peer may always have to hold of incomplete messages, bytes, however small its window is.
+  static let begunByteCountMin = 65_536
+  /// How long a peer may leave us without an answer, from the first timeout on, before it counts as gone: what
+  /// the 10 retransmissions of RFC 9260 §16 take with its timeouts of up to 60 s. ICE notices much sooner, and
+  /// may yet find another path.
+  static let silenceMax = TimeDelta.seconds(300)
+  /// How often a handshake begins again because the peer calls its own cookie stale.
+  static let staleCookiesMax = 8
+  /// A peer has to offer at least this window, bytes (RFC 9260 §3.3.2).
+  static let peerWindowMin = 1500
+  /// SACK, FORWARD-TSN and RE-CONFIG chunks in one packet: each may mean work in proportion to all that is
+  /// under way, and no packet needs more than one of a kind.
+  static let costlyChunksMax = 4
+  /// From the SHUTDOWN on: 5 times the longest timeout of RFC 9260 §16 (T5-shutdown-guard, §9.2).
+  static let shutdownGuard = TimeDelta.seconds(300)
   /// How long our cookies are good (RFC 9260 §16, Valid.Cookie.Life).
   static let cookieLifetime = TimeDelta.seconds(60)
   /// How long a SACK may wait for a second packet: at most 500 ms (RFC 9260 §6.2). Chosen as TCP does here,
@@ -43,10 +56,16 @@ public enum SCTPLimits {
   /// What a tail loss probe waits beside two round trips, for the peer may delay its SACK. Chromium and
   /// usrsctp delay up to 200 ms but acknowledge every second packet at once; a probe too early costs one chunk.
   static let probeDelay = TimeDelta.milliseconds(50)
+  /// Between two FORWARD-TSNs at least, also where the round-trip time is too short for the clock: packets are written
+  /// until there is nothing left to say.
+  static let forwardTSNInterval = TimeDelta.milliseconds(1)
   /// Between heartbeats on an idle association (RFC 9260 §16, HB.interval).
   static let heartbeatInterval = TimeDelta.seconds(30)
   /// How long a stream reset that is "in progress" waits before it asks again.
   static let resetRetryDelay = TimeDelta.milliseconds(100)
+  /// How often a stream reset is asked for while the peer talks of other things only, before it counts as
+  /// refused: on a path that loses 30 % each way one in 700,000 is unlucky so often. It takes a minute.
+  static let resetRequestsMax = 20
   /// Streams named in one reset request, so that it fits a packet.
   static let resetStreamsMax = 256
   /// Events that wait to be polled, messages apart (those are bounded by the window).

@@ -26,10 +26,10 @@ where Timer.RawValue == Int {
 
   /// Stops and returns one timer that is due, in the order of the enumeration; `nil` when none is.
   public mutating func popExpired(at now: Instant) -> Timer? {
-    for timer in Timer.allCases {
-      if let deadline = deadlines[timer.rawValue], deadline <= now {
-        deadlines[timer.rawValue] = nil
-        return timer
+    for index in deadlines.indices {
+      if let deadline = deadlines[index], deadline <= now {
+        deadlines[index] = nil
+        return Timer(rawValue: index)
       }
     }
     return nil

@@ -15,13 +15,9 @@ struct BurstRing {
   /// Bursts between two flushes before memory is used again.
   static let burstsMax = 64
 
-  private let byteCount: Int
   private var buffers: [ByteBuffer] = []
   private var next = 0
   private let allocator = ByteBufferAllocator()
-
-  /// Makes a ring that has no memory yet; it comes with the first bursts.
-  init(burstByteCount: Int = Self.burstByteCount) { byteCount = burstByteCount }
 
   /// Whether the next buffer is one that was filled since the last ``rewind()``.
   var isExhausted: Bool { next == Self.burstsMax }
@@ -32,10 +28,10 @@ struct BurstRing {
   /// Lends the next buffer and returns it, with what `body` returned, when `body` wrote something.
   mutating func fill<Result>(_ body: (inout OutputRawSpan) -> Result?) -> (ByteBuffer, Result)? {
     if next == Self.burstsMax { next = 0 }
-    if next == buffers.count { buffers.append(allocator.buffer(capacity: byteCount)) }
-    buffers[next].clear(minimumCapacity: byteCount)
+    if next == buffers.count { buffers.append(allocator.buffer(capacity: Self.burstByteCount)) }
+    buffers[next].clear(minimumCapacity: Self.burstByteCount)
     var result: Result?
-    buffers[next].writeWithOutputRawSpan(minimumWritableBytes: byteCount) { out in
+    buffers[next].writeWithOutputRawSpan(minimumWritableBytes: Self.burstByteCount) { out in
       result = body(&out)
     }
     guard let result, buffers[next].readableBytes > 0 else { return nil }

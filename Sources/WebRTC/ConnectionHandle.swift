@@ -17,12 +17,20 @@ struct ConnectionHandle: Sendable {
   func perform<Success: Sendable>(
     _ body: @escaping @Sendable (PeerDriver, Instant) throws(PeerConnectionError) -> Success
   ) async throws(PeerConnectionError) -> Success {
+    try await perform(orThrow: .closed, body)
+  }
+
+  /// The same with errors of another kind; `closed` is the one to throw when the connection is over.
+  func perform<Success: Sendable, Failure: Error>(
+    orThrow closed: Failure,
+    _ body: @escaping @Sendable (PeerDriver, Instant) throws(Failure) -> Success
+  ) async throws(Failure) -> Success {
     let driver = driver
-    let result: Result<Success, PeerConnectionError> = await withCheckedContinuation { continuation in
+    let result: Result<Success, Failure> = await withCheckedContinuation { continuation in
       loop.post { state, now in
         let driver = driver.value
-        guard !driver.isFinished else { return continuation.resume(returning: .failure(.closed)) }
-        let result = Result { () throws(PeerConnectionError) in try body(driver, now) }
+        guard !driver.isFinished else { return continuation.resume(returning: .failure(closed)) }
+        let result = Result { () throws(Failure) in try body(driver, now) }
         // Events go out before the caller goes on, so that it finds the states that its call led to.
         state.drainNow(driver, at: now)
         continuation.resume(returning: result)

@@ -22,3 +22,12 @@
 @_exported public import struct WebRTCCore.StatisticsReport
 @_exported public import struct WebRTCCore.TransceiverID
 @_exported public import struct WebRTCCore.TransceiverInit
+
+#if DataChannels
+  @_exported public import enum SCTP.DataChannelError
+  @_exported public import struct SCTP.DataChannelMessage
+  @_exported public import struct SCTP.DataChannelParameters
+  @_exported public import enum SCTP.DataChannelState
+  @_exported public import struct SCTP.DataChannelStatistics
+  @_exported public import struct SCTP.StreamID
+#endif

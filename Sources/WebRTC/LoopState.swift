@@ -16,6 +16,10 @@ final class LoopState {
   /// The timer never runs more often than this, whatever the cores ask for.
   static let timerPauseMin = TimeDelta.microseconds(50)
 
+  /// Before a turn that only goes on where the last one stopped. SwiftNIO does all that is ready before it looks at its
+  /// sockets again: without a pause nothing would be read for as long as there is something to send.
+  static let turnPause = TimeAmount.microseconds(10)
+
   /// Addresses that servers see one socket at which are remembered for connections to come: NATs in a row, and
   /// such that give each server another one.
   static let reflexiveAddressesPerSocketMax = 4
@@ -184,7 +188,7 @@ final class LoopState {
       waiting.removeAll(keepingCapacity: true)
       swap(&waiting, &dirty)
     } else {
-      scheduleTurn()
+      scheduleTurn(in: Self.turnPause)
     }
     armTimer(at: now)
   }
@@ -196,21 +200,28 @@ final class LoopState {
     _ = peer.drain(into: self, at: now)
   }
 
-  /// Has ``endTurn(at:)`` called soon.
-  func scheduleTurn() {
+  /// Has ``endTurn(at:)`` called soon, or after a pause.
+  func scheduleTurn(in pause: TimeAmount = .zero) {
     guard !isTurnScheduled else { return }
     isTurnScheduled = true
-    eventLoop.assumeIsolated().execute {
+    let turn = {
       self.isTurnScheduled = false
       self.endTurn(at: NetworkClock.now)
+    }
+    if pause == .zero {
+      eventLoop.assumeIsolated().execute(turn)
+    } else {
+      eventLoop.assumeIsolated().scheduleTask(in: pause, turn)
     }
   }
 
   /// Sends the next burst of a connection, if it has any.
-  func sendBurst(of peer: PeerDriver, at now: Instant) -> Bool {
+  ///
+  /// - Returns: how many datagrams it has.
+  func sendBurst(of peer: PeerDriver, at now: Instant) -> Int {
     if ring.isExhausted { flush() }
     let filled = ring.fill { out in peer.core.pollTransmit(into: &out, at: now) }
-    guard let (buffer, transmit) = filled else { return false }
+    guard let (buffer, transmit) = filled else { return 0 }
     burstsSent += 1
     let id = transmit.route.socket.id
     if let socket = hostSockets[id] {
@@ -220,7 +231,7 @@ final class LoopState {
     } else if id >= CandidateGatherer.firstRelaySocketID {
       servers.send(buffer, as: transmit, at: now)
     }
-    return true
+    return transmit.segmentCount
   }
 
   private func flush() {

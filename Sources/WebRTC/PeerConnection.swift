@@ -6,6 +6,10 @@ import SansIO
 import Synchronization
 public import WebRTCCore
 
+#if DataChannels
+  public import SCTP
+#endif
+
 /// What a connection can be told when it is made.
 public struct PeerConnectionConfiguration: Sendable {
   /// The canonical name in RTCP (RFC 3550 §6.5.1); `nil` for a random one (RFC 7022).
@@ -28,6 +32,10 @@ public struct PeerConnectionConfiguration: Sendable {
   /// Whether our offer gives way to one of the peer's that crosses it. Applications that offer from both sides say
   /// `true` on one of them; see ``PeerConnection/setRemoteDescription(_:)``.
   public var isPolite = false
+  #if DataChannels
+    /// Who decides how fast data channels send.
+    public var dataChannelCongestionAlgorithm = SCTPAssociation.Configuration.CongestionAlgorithm.cubic
+  #endif
 
   /// The defaults of the specifications, and a pace that passes a key frame within some 20 ms.
   public init(
@@ -122,6 +130,10 @@ public final class PeerConnection: Sendable {
     coreConfiguration.pacingRateBitsPerSecond = configuration.pacingRateBitsPerSecond
     coreConfiguration.restartsICEAutomatically = configuration.restartsICEAutomatically
     coreConfiguration.isPolite = configuration.isPolite
+    #if DataChannels
+      coreConfiguration.dataChannels.association.congestionAlgorithm =
+        configuration.dataChannelCongestionAlgorithm
+    #endif
     let core = PeerConnectionCore(configuration: coreConfiguration, at: NetworkClock.now)
     streams = PeerEvents()
     let peer = PeerDriver(

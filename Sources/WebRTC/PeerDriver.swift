@@ -7,15 +7,20 @@ import SDP
 import SansIO
 import WebRTCCore
 
+#if DataChannels
+  import SCTP
+#endif
+
 /// Drives one connection's core: datagrams and deadlines in, datagrams and events out.
 ///
 /// Confined to the event loop of its ``LoopState``, which owns it until it is finished. No hop, lock or task
 /// stands between a datagram and the core.
 final class PeerDriver {
-  /// Bursts that one connection sends before others get their turn.
-  static let burstsPerTurnMax = 32
-  /// Datagrams that closing may take: the BYE and the close_notify, with room.
-  static let closingBurstsMax = 8
+  /// Datagrams that one connection sends before others get their turn: four bursts of data or a large key frame, less
+  /// than a millisecond of work, so that another connection's sound is not late behind a file.
+  static let datagramsPerTurnMax = 192
+  /// Datagrams that closing may take: the BYE, the ABORT and the close_notify, with room.
+  static let closingDatagramsMax = 8
 
   /// The protocol itself.
   var core: PeerConnectionCore
@@ -32,9 +37,12 @@ final class PeerDriver {
   /// Whether it has left its loop for good.
   private(set) var isFinished = false
 
-  private let events: PeerEvents
+  /// `nil` at the end: events that were not read may lead back here.
+  private var events: PeerEvents?
   /// The application's side of each transceiver, by its number.
   private var transceivers: [Transceiver] = []
+  /// The application's side of each data channel.
+  var channels = ChannelTable()
   /// The loop as applications hold it; transceivers send through it.
   private let networkLoop: NetworkLoop
 
@@ -46,6 +54,9 @@ final class PeerDriver {
     self.events = events
     self.networkLoop = networkLoop
   }
+
+  /// The connection as applications hold it.
+  var handle: ConnectionHandle { ConnectionHandle(self, on: networkLoop) }
 
   // MARK: Input
 
@@ -89,9 +100,9 @@ final class PeerDriver {
 
   private func transceiver(_ id: TransceiverID, kind: MediaKind) -> Transceiver {
     if let known = transceivers.first(where: { $0.id == id }) { return known }
-    let transceiver = Transceiver(id: id, kind: kind, of: ConnectionHandle(self, on: networkLoop))
+    let transceiver = Transceiver(id: id, kind: kind, of: handle)
     transceivers.append(transceiver)
-    events.noteTransceiver(transceiver)
+    events?.noteTransceiver(transceiver)
     return transceiver
   }
 
@@ -100,15 +111,20 @@ final class PeerDriver {
   /// Hands out events and sends what the core has to send, within one turn's share.
   ///
   /// - Returns: whether more is waiting.
-  func drain(into loop: LoopState, burstsMax: Int = PeerDriver.burstsPerTurnMax, at now: Instant) -> Bool {
+  func drain(
+    into loop: LoopState, datagramsMax: Int = PeerDriver.datagramsPerTurnMax, at now: Instant
+  ) -> Bool {
+    channels.takeIn(to: &core, at: now)
     deliverEvents(in: loop, at: now)
-    var bursts = 0
-    while bursts < burstsMax {
-      guard loop.sendBurst(of: self, at: now) else { break }
-      bursts += 1
+    var datagrams = 0
+    while datagrams < datagramsMax {
+      let count = loop.sendBurst(of: self, at: now)
+      guard count > 0 else { break }
+      datagrams += count
     }
     deliverEvents(in: loop, at: now)
-    return bursts == burstsMax
+    let areSendersWaiting = channels.settle(with: core)
+    return datagrams >= datagramsMax || areSendersWaiting
   }
 
   private func deliverEvents(in loop: LoopState, at now: Instant) {
@@ -118,23 +134,23 @@ final class PeerDriver {
   private func deliver(_ event: PeerConnectionCore.Event, in loop: LoopState, at now: Instant) {
     switch event {
     case .signalingStateChanged(let state):
-      events.signalingState.set(state)
+      events?.signalingState.set(state)
     case .iceGatheringStateChanged(let state):
-      events.iceGatheringState.set(state)
+      events?.iceGatheringState.set(state)
     case .iceConnectionStateChanged(let state):
-      events.iceConnectionState.set(state)
-      if state == .connected || state == .completed { events.add(.iceConnected(at: now)) }
+      events?.iceConnectionState.set(state)
+      if state == .connected || state == .completed { events?.add(.iceConnected(at: now)) }
       if state == .disconnected { loop.servers.verifyRelays(of: number, at: now) }
     case .connectionStateChanged(let state):
       isConnected = state == .connected
-      events.connectionState.set(state)
+      events?.connectionState.set(state)
     case .localCandidate(let candidate):
-      events.addCandidate(candidate)
+      events?.addCandidate(candidate)
     case .endOfLocalCandidates:
-      events.addCandidate(nil)
+      events?.addCandidate(nil)
     case .transceiverAdded(let id):
       guard let kind = core.kind(of: id) else { return }
-      events.add(.transceiverAdded(transceiver(id, kind: kind)))
+      events?.add(.transceiverAdded(transceiver(id, kind: kind)))
     case .frameReceived(let id, let frame):
       transceivers.first { $0.id == id }?.deliver(frame)
     case .keyFrameRequested(let id):
@@ -144,11 +160,25 @@ final class PeerDriver {
     case .tcpConnectionWanted(let local, let remote):
       loop.tcpConnections.open(from: local, to: remote, for: self)
     case .negotiationNeeded:
-      events.add(.negotiationNeeded)
+      events?.add(.negotiationNeeded)
     case .dtlsConnected:
-      events.add(.dtlsConnected(at: now))
+      events?.add(.dtlsConnected(at: now))
     case .firstPacketSent(let id):
-      events.add(.firstPacketSent(id, at: now))
+      events?.add(.firstPacketSent(id, at: now))
+    #if DataChannels
+      case .dataChannelAdded(let id, let parameters):
+        let channel = dataChannel(id, parameters)
+        events?.add(.dataChannelAdded(channel))
+      case .dataChannelOpened(let id):
+        channels.opened(id, stream: core.dataChannelStream(of: id))
+      case .messageReceived(let id, let message):
+        if !channels.deliver(message, to: id) { core.messageConsumed(message.bytes.count, at: now) }
+      case .dataChannelClosing(let id):
+        channels.closing(id)
+      case .dataChannelClosed(let id):
+        channels.closed(id)
+      case .bufferedAmountLow, .sctpConnected, .sctpEnded: break
+    #endif
     }
   }
 
@@ -158,7 +188,7 @@ final class PeerDriver {
   func close(in loop: LoopState, at now: Instant) {
     guard !isFinished else { return }
     core.close(at: now)
-    _ = drain(into: loop, burstsMax: Self.closingBurstsMax, at: now)
+    _ = drain(into: loop, datagramsMax: Self.closingDatagramsMax, at: now)
     finish(in: loop)
   }
 
@@ -170,6 +200,8 @@ final class PeerDriver {
     loop.remove(self)
     for transceiver in transceivers { transceiver.finish() }
     transceivers = []
-    events.finish()
+    channels.finish()
+    events?.finish()
+    events = nil
   }
 }

@@ -18,6 +18,11 @@ public enum PeerConnectionEvent: Sendable {
   case dtlsConnected(at: Instant)
   /// The first media packet of a transceiver was handed to the network, on the monotonic clock.
   case firstPacketSent(TransceiverID, at: Instant)
+  #if DataChannels
+    /// The peer opened a data channel, which may be used (the `datachannel` event of browsers). One that nobody keeps
+    /// closes.
+    case dataChannelAdded(DataChannel)
+  #endif
 }
 
 /// The streams between a connection's driver and its application.
@@ -26,8 +31,8 @@ public enum PeerConnectionEvent: Sendable {
 final class PeerEvents: Sendable {
   /// Local candidates that may wait to be read: above any number of interfaces.
   static let candidatesMax = 256
-  /// Other events that may wait to be read.
-  static let eventsMax = 64
+  /// Other events that may wait to be read: all data channels that there may be at a time, and others.
+  static let eventsMax = 1024 + 64
 
   let connectionState = ValueStream(PeerConnectionState.new)
   let iceConnectionState = ValueStream(ICEConnectionState.new)

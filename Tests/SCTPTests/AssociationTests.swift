@@ -195,10 +195,69 @@ struct AssociationTests {
     #expect(arrived == [0, 1])
   }
 
+  @Test("TSNs wrap from 2^32 - 1 to 0 in the middle of a lossy transfer", arguments: UInt64(1)...10)
+  func wrappingTSNs(seed: UInt64) throws {
+    var pair = SimulatedPair.connected(Link(seed: seed, lossPerMille: 100, jitter: .milliseconds(10)))
+    let first = UInt32.max - UInt32(seed * 5)
+    pair.left.association.retransmissions = RetransmissionQueue(initialTSN: first, isInterleaved: true)
+    pair.right.association.received = ReceivedTSNs(initial: first)
+    for index in 0..<60 {
+      let options = DeliveryOptions(retransmissionsMax: index % 5 == 4 ? 0 : nil)
+      try pair.left.association.send(
+        TestMessage.bytes(index, length: 3000), on: 1, payloadProtocol: binary, options: options, at: pair.now
+      )
+    }
+    pair.left.association.resetStreams([1])
+    let isDone = pair.run(seconds: 60) { !$0.left.outgoingResets.isEmpty }
+    #expect(isDone, "seed \(seed)")
+    let arrived = pair.right.messages.map { TestMessage.index(of: $0.bytes) }
+    #expect(arrived == arrived.sorted() && Set(arrived).count == arrived.count, "seed \(seed)")
+    let reliable = arrived.filter { $0 % 5 != 4 }.count
+    #expect(reliable == 48, "seed \(seed)")
+  }
+
+  @Test("SSNs of DATA wrap after 65,536 messages")
+  func wrappingSSNs() throws {
+    var pair = SimulatedPair.connected(
+      Link(seed: 1, lossPerMille: 10, jitter: .milliseconds(3)), left: AttackTests.plain)
+    var expected = 0
+    for round in 0..<10 {
+      for index in 0..<7000 {
+        try pair.left.association.send(
+          TestMessage.bytes(round * 7000 + index, length: 4), on: 1, payloadProtocol: binary, at: pair.now)
+      }
+      let isDone = pair.run(seconds: 120) { $0.right.messages.count == 7000 }
+      #expect(isDone)
+      let arrived = pair.right.messages.map { TestMessage.index(of: $0.bytes) }
+      #expect(arrived == Array(expected..<expected + 7000))
+      expected += 7000
+      pair.right.messages = []
+    }
+  }
+
+  @Test("Dropping what waits behind a message that is cut in part lets no other message into its middle")
+  func discardBehindPart() throws {
+    var pair = SimulatedPair.connected(left: AttackTests.plain, right: AttackTests.plain)
+    for index in 0..<3 {
+      try pair.left.association.send(
+        TestMessage.bytes(index, length: 50_000), on: 1, payloadProtocol: binary, at: pair.now)
+    }
+    pair.drain()
+    try pair.left.association.send(
+      TestMessage.bytes(3, length: 5000), on: 2, payloadProtocol: binary, at: pair.now)
+    pair.left.association.discardUnsent(on: 1)
+    pair.run(seconds: 10)
+    let arrived = pair.right.messages.map { TestMessage.index(of: $0.bytes) }
+    #expect(arrived == [0, 3])
+    let held = pair.right.association.receiveBufferedByteCount
+    #expect(held == 0)
+  }
+
   @Test("A reader that stops shuts the window; one that goes on opens it, and nothing is lost")
   func zeroWindow() throws {
     var small = SCTPAssociation.Configuration()
     small.receiveWindowByteCountMax = 65_536
+    small.messageByteCountMax = 32_768
     var pair = SimulatedPair.connected(right: small)
     pair.right.isReadingPaused = true
     for index in 0..<100 {
@@ -361,6 +420,24 @@ struct AssociationTests {
     #expect(result.bytes > 12_500_000, "\(result)")
     let window = pair.right.association.currentStatistics.receiveWindow
     #expect(window >= 4 << 20, "\(window)")
+  }
+
+  @Test("A FORWARD-TSN is said once, also where the round trip takes no time, and sending comes to an end")
+  func forwardTSNWithoutDelay() throws {
+    var pair = SimulatedPair.connected(Link(delay: .zero))
+    pair.filter = { isToRight, _ in !isToRight }
+    let options = DeliveryOptions(lifetime: .milliseconds(10))
+    try pair.left.association.send(
+      TestMessage.bytes(1, length: 50_000), on: 1, payloadProtocol: binary, options: options, at: pair.now)
+    pair.drain()
+    let later = pair.now + .milliseconds(20)
+    var (batch, count): (PacketBatch?, Int) = (nil, 0)
+    repeat {
+      _ = [UInt8](writing: 65_536) { batch = pair.left.association.pollTransmit(into: &$0, at: later) }
+      count += 1
+    } while batch != nil && count < 100
+    #expect(count > 1, "the peer has to hear of what was given up")
+    #expect(count < 10)
   }
 
   @Test("The end of a burst that gets lost is sent again before the timer runs out")

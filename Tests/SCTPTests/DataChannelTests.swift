@@ -5,7 +5,7 @@ import Testing
 
 @testable import SCTP
 
-/// Two sets of channels over a link without loss but with a delay, in virtual time.
+/// Two sets of channels over a link with a delay, and with whatever else is asked for, in virtual time.
 struct ChannelPair: ~Copyable {
   struct Side: ~Copyable {
     var channels: DataChannels
@@ -53,6 +53,8 @@ struct ChannelPair: ~Copyable {
   var client: Side
   var server: Side
   var lossPerMille: Int
+  var duplicationPerMille = 0
+  var jitter = TimeDelta.zero
   private var random: RandomSource
   private var flights: [(arrival: Instant, isToServer: Bool, bytes: [UInt8])] = []
 
@@ -76,13 +78,22 @@ struct ChannelPair: ~Copyable {
     server.takeEvents(at: now)
     for (packets, isToServer) in [(client.takePackets(at: now), true), (server.takePackets(at: now), false)] {
       for packet in packets where Int(random.next() % 1000) >= lossPerMille {
-        flights.append((now + .milliseconds(10), isToServer, packet))
+        launch(packet, isToServer: isToServer)
+        if Int(random.next() % 1000) < duplicationPerMille { launch(packet, isToServer: isToServer) }
       }
     }
   }
 
-  mutating func run(seconds: Int64) {
-    let limit = now + .seconds(seconds)
+  private mutating func launch(_ packet: [UInt8], isToServer: Bool) {
+    let extra = jitter == .zero ? 0 : Int64(random.next() % UInt64(jitter.nanoseconds))
+    let arrival = now + .milliseconds(10) + TimeDelta(nanoseconds: extra)
+    let place = flights.lastIndex { $0.arrival <= arrival }.map { $0 + 1 } ?? 0
+    flights.insert((arrival, isToServer, packet), at: place)
+  }
+
+  mutating func run(seconds: Int64) { run(until: now + .seconds(seconds)) }
+
+  mutating func run(until limit: Instant) {
     drain()
     while true {
       let timers = Instant.earliest(client.channels.nextDeadline, server.channels.nextDeadline)

@@ -62,17 +62,20 @@ struct PacketTests {
     if length < 36 { #expect(chunk?.capabilities.contains(.zeroChecksum) != true) }
   }
 
-  @Test("A tag of 0, no streams, and a parameter shorter than its header are refused")
-  func badInits() {
-    for (offset, value) in [(0, UInt8(0)), (8, 0), (19, 3)] {
+  @Test("A parameter shorter than its header makes an INIT malformed; streams and window decide on its use")
+  func badInits() throws {
+    var bytes = Self.initValue
+    bytes[19] = 3
+    #expect(throws: ParseError.self) {
+      var reader = ByteReader(bytes.rawSpan)
+      _ = try InitChunk(parsing: &reader)
+    }
+    for (zeroed, isUsable) in [(0..<4, true), (8..<10, false), (10..<12, false), (4..<6, false)] {
       var bytes = Self.initValue
-      if offset == 0 { for index in 0..<4 { bytes[index] = 0 } }
-      if offset == 8 { bytes[9] = 0 }
-      bytes[offset] = value
-      #expect(throws: ParseError.self) {
-        var reader = ByteReader(bytes.rawSpan)
-        _ = try InitChunk(parsing: &reader)
-      }
+      for index in zeroed { bytes[index] = 0 }
+      var reader = ByteReader(bytes.rawSpan)
+      let chunk = try InitChunk(parsing: &reader)
+      #expect(chunk.isUsable == isUsable, "\(zeroed)")
     }
   }
 
@@ -209,7 +212,11 @@ struct PacketTests {
     for _ in 0..<100 { timeout.measured(.milliseconds(40)) }
     #expect(timeout.timeout == RetransmissionTimeout.shortest)
     for _ in 0..<20 { timeout.backOff() }
-    #expect(timeout.timeout == RetransmissionTimeout.longest)
+    #expect(timeout.timeout == RetransmissionTimeout.longestBackOff)
+    #expect(timeout.measuredTimeout == RetransmissionTimeout.shortest)
+    timeout.measured(.seconds(8))
+    timeout.backOff()
+    #expect(timeout.timeout > RetransmissionTimeout.longestBackOff, "never below what was measured")
   }
 
   @Test("Weighted streams share by their weights")

@@ -217,10 +217,3 @@ enum Seeds {
 
 /// A payload protocol for tests.
 let binary = PayloadProtocol(rawValue: 53)
-
-extension TimeDelta {
-  /// How long a link of so many bytes per second needs for a packet.
-  static func transmission(of byteCount: Int, bytesPerSecond: Int64) -> TimeDelta {
-    TimeDelta(nanoseconds: Int64(byteCount) * 1_000_000_000 / bytesPerSecond)
-  }
-}

@@ -21,6 +21,7 @@ extension SCTPAssociation {
     localInitialTSN = UInt32(truncatingIfNeeded: random.next())
     state = .cookieWait
     handshakeAttempts = 0
+    handshakeBeganAt = now
     sendInit(at: now)
   }
 
@@ -64,15 +65,16 @@ extension SCTPAssociation {
       })
   }
 
-  /// T1 ran out (§4.3 of the timers: §5.1 C and §5.1.4).
+  /// T1 ran out (§5.1).
   mutating func handshakeTimedOut(at now: Instant) {
     handshakeAttempts += 1
-    guard handshakeAttempts <= SCTPLimits.initRetransmissionsMax else { return finish(.unreachable) }
+    guard now - handshakeBeganAt <= SCTPLimits.silenceMax else { return finish(.unreachable) }
     timeout.backOff()
     switch state {
     case .cookieWait: sendInit(at: now)
     case .cookieEchoed:
       isCookieEchoPending = true
+      retransmissions.timedOut(isRepeated: false, queue: &sendQueue, at: now)
       timers[.handshake] = now + timeout.timeout
     default: break
     }
@@ -84,10 +86,19 @@ extension SCTPAssociation {
   mutating func receiveInit(_ chunk: borrowing Chunk, at now: Instant) throws(ParseError) {
     var reader = ByteReader(chunk.value)
     let peer = try InitChunk(parsing: &reader)
+    guard peer.initiateTag != 0 else { throw .invalid("initiate tag") }
+    guard peer.isUsable else {
+      return reply(Chunk.array(.abort, value: ErrorCause.invalidParameter.array()), tag: peer.initiateTag)
+    }
     guard !isOver else { return reply(Chunk.array(.abort), tag: peer.initiateTag) }
     // §9.2: an INIT while we wait for the end of a shutdown means that our SHUTDOWN ACK got lost.
     if state == .shutdownAckSent {
       queueControl(Chunk.array(.shutdownAck))
+      return
+    }
+    // Before anything is computed: a flood is not worth it.
+    guard replies.count < SCTPLimits.repliesMax else {
+      drops[.replyQueueFull] += 1
       return
     }
     // §5.2.1: who has an INIT under way answers with the same tag, so that both handshakes make one association.
@@ -116,11 +127,12 @@ extension SCTPAssociation {
     }
     var reader = ByteReader(chunk.value)
     let peer = try InitChunk(parsing: &reader)
-    guard !peer.cookie.isEmpty,
-      peer.cookie.count + 16 <= configuration.packetByteCountMax
-    else {
-      reply(Chunk.array(.abort, value: ErrorCause.missingParameter.array()), tag: peer.initiateTag)
-      return finish(.aborted(.missingParameter))
+    guard peer.initiateTag != 0, peer.isUsable else {
+      return refuse(peer, .invalidParameter)
+    }
+    guard !peer.cookie.isEmpty, peer.cookie.count + 16 <= configuration.packetByteCountMax else {
+      // §3.3.10.2: one parameter is missing, the state cookie.
+      return refuse(peer, .missingParameter, information: [0, 0, 0, 1, 0, 7])
     }
     if handshakeAttempts == 0 { timeout.measured(now - handshakeSentAt) }
     adopt(
@@ -128,11 +140,23 @@ extension SCTPAssociation {
       outbound: min(configuration.streamCount, peer.inboundStreamCount),
       inbound: min(configuration.streamCount, peer.outboundStreamCount),
       capabilities: offeredCapabilities.intersection(peer.capabilities))
+    if !peer.unrecognized.isEmpty {  // §3.2.1: told beside the COOKIE ECHO.
+      let cause = ErrorCause.unrecognizedParameters.array(information: peer.unrecognized)
+      queueControl(Chunk.array(.error, value: cause))
+    }
     cookieEcho = Chunk.array(.cookieEcho, value: peer.cookie)
     isCookieEchoPending = true
     handshakeAttempts = 0
     state = .cookieEchoed
     timers[.handshake] = now + timeout.timeout
+  }
+
+  /// An INIT ACK with which no association can be made (§3.3.3).
+  private mutating func refuse(_ peer: InitChunk, _ cause: ErrorCause, information: [UInt8] = []) {
+    if peer.initiateTag != 0 {
+      reply(Chunk.array(.abort, value: cause.array(information: information)), tag: peer.initiateTag)
+    }
+    finish(.aborted(cause))
   }
 
   /// Sets the association up for this peer. Chunks that went out with a COOKIE ECHO stay under way: our own
@@ -150,10 +174,14 @@ extension SCTPAssociation {
     received = ReceivedTSNs(initial: peerInitialTSN)
     reassembly = ReassemblyQueue(messageByteCountMax: configuration.messageByteCountMax)
     inboundStreams = InboundStreams(isInterleaved: isInterleaved)
+    sendQueue.begunByteCountMax = max(self.peerWindow / 2, SCTPLimits.begunByteCountMin)
     resets = StreamResets(localInitialTSN: localInitialTSN, peerInitialTSN: peerInitialTSN)
+    for stream in sendQueue.knownStreams where stream.rawValue >= outbound { sendQueue.discard(stream) }
     guard retransmissions.isEmpty else { return }
     sendQueue.isInterleaved = isInterleaved
-    retransmissions = RetransmissionQueue(initialTSN: localInitialTSN, isInterleaved: isInterleaved)
+    retransmissions = RetransmissionQueue(
+      initialTSN: localInitialTSN, isInterleaved: isInterleaved,
+      mayGiveUp: capabilities.contains(.partialReliability))
   }
 
   // MARK: COOKIE ECHO
@@ -172,7 +200,8 @@ extension SCTPAssociation {
     let isPresent = state != .closed && cookie.localTag == localTag && cookie.peerTag == peerTag
     guard now - cookie.createdAt <= SCTPLimits.cookieLifetime || isPresent else {
       drops[.cookie] += 1
-      let staleness = [UInt8](repeating: 0, count: 4)
+      let age = (now - cookie.createdAt - SCTPLimits.cookieLifetime).nanoseconds / 1000
+      let staleness = [UInt8](writing: 4) { $0.write(UInt32(clamping: age)) }
       reply(
         Chunk.array(.error, value: ErrorCause.staleCookie.array(information: staleness)),
         tag: cookie.peerTag)
@@ -207,9 +236,10 @@ extension SCTPAssociation {
       establish(at: now)
       return true
     }
+    let isTied = cookie.localTieTag == localTag && cookie.peerTieTag == peerTag
+    // B when we stand already: the peer began anew while we opened, and the other cookie came first.
     let isRestart =
-      cookie.localTag != localTag && cookie.peerTag != peerTag && cookie.localTieTag == localTag
-      && cookie.peerTieTag == peerTag && peerTag != 0
+      cookie.peerTag != peerTag && (cookie.localTag == localTag || isTied) && peerTag != 0
     guard isRestart, !isOpening else {  // C: an old cookie.
       drops[.cookie] += 1
       return false
@@ -232,7 +262,10 @@ extension SCTPAssociation {
     congestion = CongestionController(
       configuration.congestionAlgorithm, packetByteCount: configuration.packetByteCountMax)
     recoveryPoint = nil
+    recoveryCredit = 0
+    noteAnswer()
     isForwardTSNPending = false
+    isShutdownDue = false
     controlChunks = []
     adopt(cookie)
     state = .established
@@ -248,6 +281,11 @@ extension SCTPAssociation {
     enterEstablished(at: now)
   }
 
+  /// Who sends data or acknowledges ours has opened our cookie: the COOKIE ACK was lost, or overtaken.
+  mutating func impliesCookieAck(at now: Instant) {
+    if state == .cookieEchoed { enterEstablished(at: now) }
+  }
+
   /// COOKIE ACK (§5.1 E).
   mutating func receiveCookieAck(at now: Instant) {
     guard state == .cookieEchoed else {
@@ -261,19 +299,19 @@ extension SCTPAssociation {
     state = .established
     isCookieEchoPending = false
     cookieEcho = []
-    consecutiveTimeouts = 0
+    noteAnswer()
     timers[.handshake] = nil
+    if !retransmissions.isEmpty { timers[.retransmission] = now + timeout.timeout }
     timers[.heartbeat] = now + SCTPLimits.heartbeatInterval
     tell(.connected)
   }
 
   /// A peer that finds our cookie stale: begin again (§5.2.6).
   mutating func cookieWasStale(at now: Instant) {
-    guard state == .cookieEchoed, handshakeAttempts < SCTPLimits.initRetransmissionsMax,
-      retransmissions.isEmpty
-    else { return }
-    handshakeAttempts += 1
+    guard state == .cookieEchoed, staleCookieCount < SCTPLimits.staleCookiesMax else { return }
+    staleCookieCount += 1
     isCookieEchoPending = false
+    retransmissions.timedOut(isRepeated: false, queue: &sendQueue, at: now)
     state = .cookieWait
     peerTag = 0
     sendInit(at: now)

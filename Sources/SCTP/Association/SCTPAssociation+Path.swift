@@ -16,8 +16,9 @@ extension SCTPAssociation {
     let wasSilent = isPathLost || consecutiveTimeouts > 0 || handshakeAttempts > 0
     isPathLost = false
     guard !isOver, wasSilent else { return }
-    consecutiveTimeouts = 0
+    noteAnswer()
     handshakeAttempts = 0
+    handshakeBeganAt = now
     heartbeatNonce = nil
     timeout.forgetBackOff()
     for timer in [Timer.handshake, .retransmission, .shutdown] where timers[timer] != nil {

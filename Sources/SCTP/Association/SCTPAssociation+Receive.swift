@@ -27,15 +27,27 @@ extension SCTPAssociation {
       drops[.checksum] += 1
       return
     }
-    guard try isOurs(header, first: type, flags: packet.byte(at: CommonHeader.byteCount + 1) ?? 0, reader)
-    else {
+    guard isOurs(header, first: type, flags: packet.byte(at: CommonHeader.byteCount + 1) ?? 0) else {
       drops[.verificationTag] += 1
       return
     }
     statistics.packetsReceived += 1
     var holdsData = false
+    var costlyCount = 0
+    // What came before a chunk that is malformed counts.
+    defer {
+      if holdsData { acknowledgeLater(at: now) }
+      noteSignOfLife(at: now)
+      progressShutdown(at: now)
+    }
     while reader.remaining >= Chunk.headerByteCount {
+      let isFirst = reader.offset == CommonHeader.byteCount
       let chunk = try Chunk(parsing: &reader)
+      guard !chunk.type.standsAlone || isFirst && reader.isAtEnd else { throw .invalid("bundled chunk") }
+      if chunk.type.isCostly {
+        costlyCount += 1
+        guard costlyCount <= SCTPLimits.costlyChunksMax else { throw .invalid("too many chunks") }
+      }
       if chunk.type == .data || chunk.type == .interleavedData {
         holdsData = true
         guard try receiveData(chunk, at: now) else { break }
@@ -43,8 +55,6 @@ extension SCTPAssociation {
         guard try receiveControl(chunk, header, at: now) else { break }
       }
     }
-    if holdsData { acknowledgeLater(at: now) }
-    progressShutdown(at: now)
   }
 
   /// RFC 9653 §5.2: no checksum is fine where we said so, but for a handshake's packets.
@@ -56,9 +66,7 @@ extension SCTPAssociation {
   }
 
   /// The rules of §8.5 and §8.5.1, and what §8.4 says of packets that belong to nothing.
-  private mutating func isOurs(
-    _ header: CommonHeader, first: ChunkType, flags: UInt8, _ reader: borrowing ByteReader
-  ) throws(ParseError) -> Bool {
+  private mutating func isOurs(_ header: CommonHeader, first: ChunkType, flags: UInt8) -> Bool {
     switch first {
     case .initiation: return header.verificationTag == 0
     case .cookieEcho: return true
@@ -66,13 +74,17 @@ extension SCTPAssociation {
       let isReflected = flags & 1 == 1
       guard state != .closed else { return false }
       return header.verificationTag == (isReflected ? peerTag : localTag) && header.verificationTag != 0
+    case .shutdownAck where state == .cookieWait || state == .cookieEchoed:
+      // §8.5.1 E: it belongs to an association that the peer had before; let it go.
+      reply(Chunk.array(.shutdownComplete, flags: 1), tag: header.verificationTag)
+      return false
     case .shutdownAck where state == .closed && isOver && header.verificationTag == localTag:
       // Our SHUTDOWN COMPLETE got lost.
       reply(Chunk.array(.shutdownComplete), tag: peerTag)
       return false
     case _ where state == .closed && isOver && header.verificationTag == localTag:
       // §8.4: our ABORT got lost.
-      reply(Chunk.array(.abort), tag: peerTag)
+      if peerTag != 0 { reply(Chunk.array(.abort), tag: peerTag) }
       return false
     default: return state != .closed && header.verificationTag == localTag
     }
@@ -84,7 +96,6 @@ extension SCTPAssociation {
   ) throws(ParseError) -> Bool {
     switch chunk.type {
     case .initiation:
-      guard header.verificationTag == 0 else { throw .invalid("INIT among others") }
       try receiveInit(chunk, at: now)
       return false
     case .initiationAck:
@@ -112,6 +123,7 @@ extension SCTPAssociation {
     case .shutdownAck: receiveShutdownAck()
     case .forwardTSN, .interleavedForwardTSN: try receiveForwardTSN(chunk, at: now)
     case .reconfiguration: try receiveReconfiguration(chunk, at: now)
+    case .congestionEcho, .congestionWindowReduced: break
     default: return receiveUnknown(chunk)
     }
     return state != .closed
@@ -131,6 +143,7 @@ extension SCTPAssociation {
 
   /// Takes a DATA or I-DATA chunk (§6.2, §6.5, §6.9). Returns whether to go on with the packet.
   private mutating func receiveData(_ chunk: borrowing Chunk, at now: Instant) throws(ParseError) -> Bool {
+    impliesCookieAck(at: now)
     guard state == .established || state == .shutdownPending || state == .shutdownSent else {
       drops[.unexpected] += 1
       return state != .closed
@@ -140,7 +153,7 @@ extension SCTPAssociation {
     let data = try DataChunk(parsing: &reader, flags: chunk.flags, isInterleaved: isInterleaved)
     let payload = reader.readRest()
     guard payload.byteCount > 0 else {
-      abort(.noUserData)
+      abort(.noUserData, information: [UInt8](writing: 4) { $0.write(data.tsn) })
       return false
     }
     guard isInterleaved == capabilities.contains(.interleaving) else {
@@ -173,36 +186,60 @@ extension SCTPAssociation {
     return true
   }
 
-  /// Whether the window takes a chunk. The one that is due next may exceed it by a sixteenth, for it may
-  /// release others; if even that is full of pieces that nothing can complete, the peer has gone too far.
+  /// What may be stored at once: by the chunk that is due next the window and a sixteenth of it, for that one
+  /// may release others; by those behind a hole seven eighths, so that there is room for what fills the hole.
+  private func storageByteCountMax(isNext: Bool) -> Int {
+    isNext ? window.byteCount + window.byteCount / 16 : window.byteCount - window.byteCount / 8
+  }
+
   private mutating func hasRoom(for byteCount: Int, _ tsn: Int64) -> Bool {
+    let isNext = tsn == received.cumulative + 1
     let needed = receiveBufferedByteCount + byteCount + SCTPLimits.entryByteCount
-    guard needed > window.byteCount else { return true }
+    return needed <= storageByteCountMax(isNext: isNext) || makeRoom(isNext: isNext, needed: needed)
+  }
+
+  /// The window is full. When pieces fill it that only further pieces can complete, it has to grow; if it may
+  /// not, the peer has gone too far. In all other cases the chunk counts as lost.
+  private mutating func makeRoom(isNext: Bool, needed: Int) -> Bool {
     isAcknowledgementDue = true
-    if tsn == received.cumulative + 1 {
-      if needed <= window.byteCount + window.byteCount / 16 { return true }
-      if unreadByteCount == 0, window.byteCount == configuration.receiveWindowByteCountMax {
+    if isNext, unreadByteCount == 0 {
+      guard !window.isAtMaximum else {
         abort(.outOfResource)
         return false
       }
+      while !window.isAtMaximum, needed > window.byteCount { window.grow() }
+      if needed <= storageByteCountMax(isNext: true) { return true }
     }
     drops[.windowFull] += 1
     return false
   }
 
   private mutating func store(_ data: DataChunk, _ tsn: Int64, _ payload: RawSpan, at now: Instant) {
-    switch reassembly.insert(data, tsn: tsn, payload: payload) {
-    case .stored: break
+    let isNext = tsn == received.cumulative + 1
+    let spare = storageByteCountMax(isNext: isNext) - receiveBufferedByteCount
+    switch reassembly.insert(data, tsn: tsn, payload: payload, spare: spare) {
+    case .stored: growForPieces()
     case .refused:
-      guard tsn != received.cumulative + 1 else { return abort(.outOfResource) }
+      guard !isNext else { return abort(.outOfResource) }
       drops[.tooManyGaps] += 1
       return
+    case .full:
+      let needed = window.byteCount + window.byteCount / 16 + payload.byteCount
+      guard makeRoom(isNext: isNext, needed: needed) else { return }
+      return store(data, tsn, payload, at: now)
     case .violation(let cause): return abort(cause)
     case .complete(let message): order(message)
     }
     received.insert(tsn)
     window.received(payload.byteCount, roundTripTime: timeout.smoothed, at: now)
     performDeferredReset()
+  }
+
+  /// Half of the window full of pieces: it grows before it shuts, if reading would not help.
+  private mutating func growForPieces() {
+    if unreadByteCount == 0, !window.isAtMaximum, receiveBufferedByteCount > window.byteCount / 2 {
+      window.grow()
+    }
   }
 
   private mutating func order(_ message: AssembledMessage) {
@@ -262,7 +299,8 @@ extension SCTPAssociation {
   // MARK: SACK
 
   private mutating func receiveSack(_ chunk: borrowing Chunk, at now: Instant) throws(ParseError) {
-    guard state != .cookieWait, state != .cookieEchoed else {
+    impliesCookieAck(at: now)
+    guard state != .cookieWait else {
       drops[.unexpected] += 1
       return
     }
@@ -278,7 +316,12 @@ extension SCTPAssociation {
       return
     }
     guard let outcome else { return }
+    let wasShut = isWindowShut()
     peerWindow = Int(sack.window)
+    if wasShut, !isWindowShut(), !outcome.isCumulativeAdvanced, retransmissions.count == 1 {
+      // The window opens, and the chunk that probed it found it shut: nothing later would tell of its loss.
+      retransmissions.timedOut(isRepeated: false, queue: &sendQueue, at: now)
+    }
     digest(outcome, inFlightBefore: inFlightBefore, at: now)
   }
 
@@ -287,15 +330,17 @@ extension SCTPAssociation {
 
   /// What follows from a SACK: round-trip time, congestion window, timers (§6.3.2, §7.2).
   mutating func digest(_ outcome: AcknowledgementOutcome, inFlightBefore: Int, at now: Instant) {
-    if outcome.newlyAcknowledgedByteCount > 0 || isWindowShut() { consecutiveTimeouts = 0 }
+    let isAnswer = outcome.newlyAcknowledgedByteCount > 0 || outcome.isCumulativeAdvanced
+    if isAnswer || isWindowShut() { noteAnswer() }
     if let sample = outcome.roundTripTime { timeout.measured(sample) }
     if let point = recoveryPoint, retransmissions.cumulative >= point { recoveryPoint = nil }
     if outcome.newlyAcknowledgedByteCount > 0 {
       congestion.acknowledged(
         Acknowledgement(
-          byteCount: outcome.newlyAcknowledgedByteCount, previousInFlightByteCount: inFlightBefore,
-          roundTripTime: outcome.roundTripTime, isCumulative: outcome.isCumulativeAdvanced),
-        isRecovering: recoveryPoint != nil)
+          byteCount: outcome.newlyAcknowledgedByteCount, lostByteCount: outcome.lostByteCount,
+          previousInFlightByteCount: inFlightBefore, inFlightByteCount: retransmissions.inFlightByteCount,
+          roundTripTime: outcome.roundTripTime, isCumulative: outcome.isCumulativeAdvanced,
+          newestPacket: outcome.newestPacket, isRecovering: recoveryPoint != nil, time: now))
     }
     if outcome.lostCount > 0, recoveryPoint == nil {
       congestion.lossDetected()
@@ -320,7 +365,8 @@ extension SCTPAssociation {
       isForwardTSNPending = false
       return
     }
-    if now - forwardTSNSentAt >= timeout.smoothed ?? timeout.timeout { isForwardTSNPending = true }
+    let interval = max(timeout.smoothed ?? timeout.timeout, SCTPLimits.forwardTSNInterval)
+    if now - forwardTSNSentAt >= interval { isForwardTSNPending = true }
   }
 
   // MARK: HEARTBEAT ACK
@@ -335,7 +381,7 @@ extension SCTPAssociation {
       return
     }
     heartbeatNonce = nil
-    consecutiveTimeouts = 0
+    noteAnswer()
     timeout.measured(now - heartbeatSentAt)
   }
 }

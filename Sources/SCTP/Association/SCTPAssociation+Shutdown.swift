@@ -4,23 +4,27 @@ public import SansIO
 
 /// The ends of an association: SHUTDOWN with everything delivered, or ABORT (RFC 9260 §9).
 extension SCTPAssociation {
-  /// Ends the association once all that was handed in is acknowledged (§9.2). Takes no further messages.
+  /// Ends the association once all that was handed in is acknowledged (§9.2). Takes no further messages. With
+  /// a peer that lives but takes nothing this lasts; ``abort(_:)`` does not.
   public mutating func shutdown(at now: Instant) {
     switch state {
     case .closed, .cookieWait, .cookieEchoed: abort(.userInitiated)
     case .established:
       state = .shutdownPending
       timers[.heartbeat] = nil
-      timers[.shutdownGuard] = now + RetransmissionTimeout.longest * 5
       progressShutdown(at: now)
     case .shutdownPending, .shutdownSent, .shutdownReceived, .shutdownAckSent: break
     }
   }
 
   /// Ends the association at once and tells the peer why (§9.1).
-  public mutating func abort(_ cause: ErrorCause = .userInitiated) {
+  public mutating func abort(_ cause: ErrorCause = .userInitiated) { abort(cause, information: []) }
+
+  mutating func abort(_ cause: ErrorCause, information: [UInt8]) {
     guard !isOver else { return }
-    if peerTag != 0 { reply(Chunk.array(.abort, value: cause.array()), tag: peerTag) }
+    if peerTag != 0 {
+      reply(Chunk.array(.abort, value: cause.array(information: information)), tag: peerTag)
+    }
     finish(.aborted(cause))
   }
 
@@ -29,6 +33,7 @@ extension SCTPAssociation {
     guard retransmissions.isEmpty, sendQueue.isEmpty else { return }
     if state == .shutdownPending {
       state = .shutdownSent
+      timers[.shutdownGuard] = now + SCTPLimits.shutdownGuard
       sendShutdown(at: now)
     } else if state == .shutdownReceived {
       state = .shutdownAckSent
@@ -36,10 +41,17 @@ extension SCTPAssociation {
     }
   }
 
+  /// Has a SHUTDOWN sent with the next packet. It is written there, not here: one answers a batch of packets,
+  /// and it acknowledges all of them.
   mutating func sendShutdown(at now: Instant) {
-    let tsn = UInt32(truncatingIfNeeded: received.cumulative)
-    queueControl(Chunk.array(.shutdown, value: [UInt8](writing: 4) { $0.write(tsn) }))
+    isShutdownDue = true
     timers[.shutdown] = now + timeout.timeout
+  }
+
+  mutating func writeShutdown(into output: inout OutputRawSpan) {
+    let tsn = UInt32(truncatingIfNeeded: received.cumulative)
+    output.write(Chunk.array(.shutdown, value: [UInt8](writing: 4) { $0.write(tsn) }))
+    isShutdownDue = false
   }
 
   private mutating func sendShutdownAck(at now: Instant) {
@@ -49,7 +61,7 @@ extension SCTPAssociation {
 
   /// T2 ran out.
   mutating func shutdownTimedOut(at now: Instant) {
-    guard countTimeout() else { return }
+    guard countTimeout(at: now) else { return }
     timeout.backOff()
     switch state {
     case .shutdownSent: sendShutdown(at: now)
@@ -72,7 +84,7 @@ extension SCTPAssociation {
       state = .shutdownReceived
       timers[.heartbeat] = nil
       if timers[.shutdownGuard] == nil {
-        timers[.shutdownGuard] = now + RetransmissionTimeout.longest * 5
+        timers[.shutdownGuard] = now + SCTPLimits.shutdownGuard
       }
     case .shutdownSent, .shutdownAckSent:
       state = .shutdownAckSent

@@ -12,19 +12,22 @@ extension SCTPAssociation {
       case .handshake: handshakeTimedOut(at: now)
       case .retransmission: retransmissionTimedOut(at: now)
       case .tailLossProbe: probeTail(at: now)
+      case .pacing: break  // the next poll sends
       case .acknowledgement: isAcknowledgementDue = true
       case .heartbeat: sendHeartbeat(at: now)
       case .shutdown: shutdownTimedOut(at: now)
       case .shutdownGuard: abort(.userInitiated)
-      case .streamReset: resets.timedOut()
+      case .streamReset: resetTimedOut(at: now)
       }
     }
   }
 
-  /// Counts a timeout against the peer (§8.1); ends the association after too many.
-  mutating func countTimeout() -> Bool {
+  /// Counts a timeout against the peer (§8.1); ends the association when they lasted too long.
+  mutating func countTimeout(at now: Instant) -> Bool {
     consecutiveTimeouts += 1
-    guard consecutiveTimeouts <= SCTPLimits.retransmissionsMax else {
+    let since = silentSince ?? now
+    silentSince = since
+    guard now - since <= SCTPLimits.silenceMax else {
       reply(Chunk.array(.abort), tag: peerTag)
       finish(.unreachable)
       return false
@@ -32,14 +35,29 @@ extension SCTPAssociation {
     return true
   }
 
+  /// The peer showed that it hears us.
+  mutating func noteAnswer() {
+    consecutiveTimeouts = 0
+    silentSince = nil
+  }
+
+  /// A packet came although ours got no answer: the path may be back. Nobody has to wait for a timer that
+  /// grew while it was away.
+  mutating func noteSignOfLife(at now: Instant) {
+    guard consecutiveTimeouts > 0 else { return }
+    for timer in [Timer.retransmission, .heartbeat] {
+      if let deadline = timers[timer] { timers[timer] = min(deadline, now + timeout.measuredTimeout) }
+    }
+  }
+
   /// T3-rtx (§6.3.3).
   private mutating func retransmissionTimedOut(at now: Instant) {
     guard !retransmissions.isEmpty else { return }
     statistics.timeouts += 1
     let isProbing = isWindowShut() && retransmissions.count == 1
-    guard countTimeout() else { return }
+    guard countTimeout(at: now) else { return }
     timeout.backOff()
-    if !isProbing { congestion.timedOut() }
+    if !isProbing { congestion.timedOut(isRepeated: consecutiveTimeouts > 1) }
     recoveryPoint = nil
     retransmissions.timedOut(isRepeated: consecutiveTimeouts > 1, queue: &sendQueue, at: now)
     isForwardTSNPending = retransmissions.needsForwardTSN
@@ -64,7 +82,7 @@ extension SCTPAssociation {
   /// §8.3: tells an idle peer that lives from one that is gone.
   private mutating func sendHeartbeat(at now: Instant) {
     guard state == .established else { return }
-    if heartbeatNonce != nil { guard countTimeout() else { return } }
+    if heartbeatNonce != nil { guard countTimeout(at: now) else { return } }
     let nonce = random.next()
     heartbeatNonce = nonce
     heartbeatSentAt = now

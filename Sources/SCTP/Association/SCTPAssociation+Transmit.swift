@@ -59,6 +59,7 @@ extension SCTPAssociation {
       output.removeLast(CommonHeader.byteCount)
       return 0
     }
+    if mayTransmitData { giveUpExpired(at: now) }
     writeControl(into: &output, end: end, at: now)
     if state == .cookieEchoed || mayTransmitData { writeData(into: &output, end: end, at: now) }
     let length = output.byteCount - start
@@ -82,6 +83,7 @@ extension SCTPAssociation {
       output.write(chunk)
       controlChunks.removeFirst()
     }
+    if isShutdownDue, state == .shutdownSent, output.byteCount + 8 <= end { writeShutdown(into: &output) }
     if isForwardTSNPending, state != .cookieEchoed { writeForwardTSN(into: &output, end: end, at: now) }
     let isDelayed = timers[.acknowledgement] != nil && (!sendQueue.isEmpty || retransmissions.lostCount > 0)
     guard isAcknowledgementDue || isDelayed, end - output.byteCount >= SackChunk.byteCountMin,
@@ -93,6 +95,13 @@ extension SCTPAssociation {
     isAcknowledgementDue = false
     packetsSinceAcknowledgement = 0
     timers[.acknowledgement] = nil
+  }
+
+  /// Gives up messages that are cut in part and whose time is over: what is left of them is not sent.
+  private mutating func giveUpExpired(at now: Instant) {
+    guard capabilities.contains(.partialReliability) else { return }
+    while let part = sendQueue.expiredPart(at: now) { retransmissions.giveUp(part, queue: &sendQueue) }
+    noteForwardTSN(at: now)
   }
 
   private mutating func writeForwardTSN(into output: inout OutputRawSpan, end: Int, at now: Instant) {
@@ -108,11 +117,13 @@ extension SCTPAssociation {
   /// Lost chunks first, then new ones (§6.1 C), within the peer's window and the congestion window.
   private mutating func writeData(into output: inout OutputRawSpan, end: Int, at now: Instant) {
     let headerByteCount = DataChunk.headerByteCount(isInterleaved: retransmissions.isInterleaved)
-    let before = output.byteCount
-    packetNumber += 1
+    let (before, inFlightBefore) = (output.byteCount, retransmissions.inFlightByteCount)
+    let number = packetNumber + 1
+    let rate = congestion.pacingRate
+    if let rate, !pacer.mayTransmit(at: now, rate: rate) { return waitForCredit(rate: rate, at: now) }
     while retransmissions.inFlightByteCount < congestion.window || recoveryCredit > 0,
       let (tsn, fragment) = retransmissions.nextLost(
-        byteCountMax: end - output.byteCount, packetNumber: packetNumber, at: now)
+        byteCountMax: end - output.byteCount, packetNumber: number, queue: &sendQueue, at: now)
     {
       statistics.chunksRetransmitted += 1
       recoveryCredit -= fragment.byteCount + headerByteCount
@@ -122,13 +133,31 @@ extension SCTPAssociation {
       while mayCut(room: end - output.byteCount),
         let fragment = sendQueue.nextFragment(room: end - output.byteCount - headerByteCount, at: now)
       {
-        let tsn = retransmissions.append(fragment, packetNumber: packetNumber, at: now)
+        let tsn = retransmissions.append(fragment, packetNumber: number, at: now)
         write(fragment, tsn: tsn, into: &output)
       }
     }
+    if retransmissions.lostCount == 0, output.byteCount + SCTPLimits.fragmentByteCountMin < end,
+      retransmissions.inFlightByteCount < congestion.window
+    {
+      congestion.ranDry(inFlightByteCount: retransmissions.inFlightByteCount)
+    }
     guard output.byteCount > before else { return }
+    packetNumber = number
+    congestion.sent(number, inFlightByteCount: inFlightBefore, at: now)
+    pacer.transmitted(output.byteCount - before)
+    // While the COOKIE ECHO is under way, its timer is that of the data beside it.
+    guard state != .cookieEchoed else { return }
     if timers[.retransmission] == nil { timers[.retransmission] = now + timeout.timeout }
     setTailLossProbe(at: now)
+  }
+
+  /// What the window lets through has to wait for its turn.
+  private mutating func waitForCredit(rate: Double, at now: Instant) {
+    guard retransmissions.inFlightByteCount < congestion.window || recoveryCredit > 0,
+      retransmissions.lostCount > 0 || !sendQueue.isEmpty
+    else { return }
+    timers[.pacing] = pacer.nextBurst(after: now, rate: rate)
   }
 
   /// §6.1 A and B: the peer's window, with one chunk to probe it when it is shut; then the congestion window.

@@ -25,6 +25,11 @@ public struct SCTPAssociation: ~Copyable {
     public enum CongestionAlgorithm: Hashable, Sendable {
       /// RFC 9260 §7.2.
       case newReno
+      /// RFC 9438: quicker after a loss on fast or long paths, and as fair as NewReno where that is quick enough.
+      case cubic
+      /// A model of the path instead of losses as the sign of its end (after draft-ietf-ccwg-bbr): for paths
+      /// that lose packets at random.
+      case modelBased
     }
 
     /// Our port; WebRTC's descriptions say 5000 (RFC 8841 `sctp-port`).
@@ -38,7 +43,8 @@ public struct SCTPAssociation: ~Copyable {
     public var streamCount: UInt16 = 1024
     /// Bytes of the longest message that is taken from the peer; a longer one ends the association.
     public var messageByteCountMax = 262_144
-    /// Bytes that the peer may have under way to us, at most; the window grows to it by need.
+    /// Bytes that the peer may have under way to us, at most; the window grows to it by need. Where two of the
+    /// longest messages would not fit, it may grow further, until they do.
     public var receiveWindowByteCountMax = 8 << 20
     /// Bytes that may wait here to be sent or acknowledged.
     public var sendBufferByteCountMax = 16 << 20
@@ -49,7 +55,7 @@ public struct SCTPAssociation: ~Copyable {
     /// How streams share the association.
     public var schedulingPolicy = SchedulingPolicy.weightedFair
     /// Who decides how much may be in flight.
-    public var congestionAlgorithm = CongestionAlgorithm.newReno
+    public var congestionAlgorithm = CongestionAlgorithm.cubic
     /// Until the round-trip time is known. RFC 9260 says 1 s; the DTLS handshake before us knows better.
     public var initialTimeout = TimeDelta.milliseconds(500)
 
@@ -168,6 +174,8 @@ public struct SCTPAssociation: ~Copyable {
     case retransmission
     /// The last chunk again, to hear what is missing (TLP).
     case tailLossProbe
+    /// Credit for the next burst, when the congestion controller sets a rate.
+    case pacing
     /// The SACK that waited for a second packet.
     case acknowledgement
     case heartbeat
@@ -201,15 +209,19 @@ public struct SCTPAssociation: ~Copyable {
   var capabilities: Capabilities = []
   var outboundStreamCount: UInt16
   var inboundStreamCount: UInt16
+  var handshakeBeganAt = Instant.zero
   var handshakeAttempts = 0
+  var staleCookieCount = 0
   var handshakeSentAt = Instant.zero
   var cookieEcho: [UInt8] = []
   var isCookieEchoPending = false
+  var isShutdownDue = false
 
   // Sending.
   var sendQueue: SendQueue
   var retransmissions: RetransmissionQueue
   var congestion: CongestionController
+  var pacer: Pacer
   var timeout: RetransmissionTimeout
   var peerWindow = 0
   var packetNumber: Int64 = 0
@@ -218,6 +230,8 @@ public struct SCTPAssociation: ~Copyable {
   /// Bytes that may be sent again although the congestion window is full, for packets have left the network.
   var recoveryCredit = 0
   var consecutiveTimeouts = 0
+  /// When the first of the consecutive timeouts was.
+  var silentSince: Instant?
   /// Whether nothing that is sent would arrive; time stands still then.
   var isPathLost = false
   var isForwardTSNPending = false
@@ -255,11 +269,13 @@ public struct SCTPAssociation: ~Copyable {
     retransmissions = RetransmissionQueue(initialTSN: 0, isInterleaved: false)
     congestion = CongestionController(
       configuration.congestionAlgorithm, packetByteCount: configuration.packetByteCountMax)
+    pacer = Pacer(packetByteCount: configuration.packetByteCountMax)
     timeout = RetransmissionTimeout(initial: configuration.initialTimeout)
     received = ReceivedTSNs(initial: 0)
     reassembly = ReassemblyQueue(messageByteCountMax: configuration.messageByteCountMax)
     inboundStreams = InboundStreams(isInterleaved: false)
-    window = ReceiveWindow(maximum: configuration.receiveWindowByteCountMax)
+    window = ReceiveWindow(
+      maximum: max(configuration.receiveWindowByteCountMax, 2 * configuration.messageByteCountMax))
     advertisedWindow = window.byteCount
   }
 
@@ -367,6 +383,7 @@ public struct SCTPAssociation: ~Copyable {
     timers.stopAll()
     controlChunks = []
     isCookieEchoPending = false
+    isShutdownDue = false
     isAcknowledgementDue = false
     sendQueue = SendQueue(policy: configuration.schedulingPolicy)
     retransmissions = RetransmissionQueue(initialTSN: 0, isInterleaved: false)

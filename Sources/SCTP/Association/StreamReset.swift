@@ -9,10 +9,28 @@ internal import SansIO
 struct StreamResets {
   /// A request of ours that waits for its answer.
   struct Request {
+    /// The number that it has now.
     var sequence: UInt32
+    /// The number that it had first; an answer to any from there on counts.
+    var firstSequence: UInt32
     var lastTSN: UInt32
     var streams: [StreamID]
     var isSent = false
+    /// Whether the peer said that it still waits for data.
+    var isWaiting = false
+    /// Whether the peer had acknowledged all that it could wait for when the request was sent last, and how
+    /// often it said that it waits nevertheless.
+    var hasArrived = false
+    var stubbornCount = 0
+    /// How often it said that it waits at all.
+    var waitCount = 0
+    /// How often it was sent without an answer, and how many packets had come when it was sent last.
+    var unansweredCount = 0
+    var packetsReceived: UInt64 = 0
+
+    func isAnswered(by sequence: UInt32) -> Bool {
+      isSent && sequence &- firstSequence <= self.sequence &- firstSequence
+    }
   }
 
   /// A request of the peer's that waits for data.
@@ -31,6 +49,9 @@ struct StreamResets {
   /// The number of the peer's next request.
   var expectedSequence: UInt32 = 0
   var lastOutcome: Reconfiguration.Outcome?
+  /// A request of the peer's that was done after it was told to be in progress; until the peer knows, the
+  /// same under the next number is no other request.
+  var performedLate: Deferred?
 
   init() {}
 
@@ -54,12 +75,27 @@ struct StreamResets {
     let ready = Array(wanted.filter(isReady).prefix(SCTPLimits.resetStreamsMax))
     guard !ready.isEmpty else { return }
     wanted.removeAll { ready.contains($0) }
-    request = Request(sequence: nextSequence, lastTSN: lastTSN, streams: ready)
+    request = Request(
+      sequence: nextSequence, firstSequence: nextSequence, lastTSN: lastTSN, streams: ready)
     nextSequence &+= 1
   }
 
-  /// No answer came: ask again.
-  mutating func timedOut() { request?.isSent = false }
+  /// The peer said "in progress", so the request has to be made again, under its number as RFC 6525 §5.2.2
+  /// has it. But dcSCTP, for years, took that number for used and gave the same answer for ever: who says so
+  /// again and again although all data is there gets a new number.
+  mutating func wait() -> Int {
+    guard var waiting = request else { return 0 }
+    waiting.isWaiting = true
+    waiting.waitCount += 1
+    waiting.unansweredCount = 0
+    if waiting.hasArrived { waiting.stubbornCount += 1 }
+    if waiting.stubbornCount > 2 {
+      waiting.sequence = nextSequence
+      nextSequence &+= 1
+    }
+    request = waiting
+    return waiting.waitCount
+  }
 }
 
 extension SCTPAssociation {
@@ -82,11 +118,32 @@ extension SCTPAssociation {
     }
     guard let request = resets.request, !request.isSent else { return }
     resets.request?.isSent = true
+    resets.request?.packetsReceived = statistics.packetsReceived
+    let lastTSN = SerialNumber.extend(request.lastTSN, near: retransmissions.cumulative)
+    resets.request?.hasArrived = retransmissions.cumulative >= lastTSN
     let parameter = Reconfiguration.outgoingReset(
       sequence: request.sequence, answering: resets.expectedSequence &- 1, lastTSN: request.lastTSN,
       streams: request.streams)
     queueControl(Chunk.array(.reconfiguration, value: parameter.array()))
-    timers[.streamReset] = now + timeout.timeout
+    timers[.streamReset] = now + timeout.timeout * Int64(1 << min(request.unansweredCount, 3))
+  }
+
+  /// Time to ask again. A peer that is silent altogether is one thing; one that talks but never answers
+  /// counts as one that will not reset.
+  mutating func resetTimedOut(at now: Instant) {
+    guard var request = resets.request else { return }
+    if request.isWaiting {
+      request.isWaiting = false
+    } else if request.packetsReceived == statistics.packetsReceived {
+      guard countTimeout(at: now) else { return }
+    } else {
+      request.unansweredCount += 1
+      guard request.unansweredCount < SCTPLimits.resetRequestsMax else {
+        return resetDone(request, isPerformed: false)
+      }
+    }
+    request.isSent = false
+    resets.request = request
   }
 
   /// RE-CONFIG: at most two parameters (RFC 6525 §3.1).
@@ -98,7 +155,10 @@ extension SCTPAssociation {
     var reader = ByteReader(chunk.value)
     for _ in 0..<2 where reader.remaining >= Parameter.headerByteCount {
       let parameter = try Parameter(parsing: &reader)
-      guard let item = try Reconfiguration(parameter) else { continue }
+      guard let item = try Reconfiguration(parameter) else {
+        if parameter.type.stopsWhenUnknown { return }
+        continue
+      }
       switch item {
       case .outgoingReset(let sequence, _, let lastTSN, let streams):
         receiveReset(sequence, lastTSN: received.extend(lastTSN), streams: streams)
@@ -113,9 +173,20 @@ extension SCTPAssociation {
   }
 
   /// Answers a request: a fresh one by doing it, the last one by saying so again, others not at all (§5.2.1).
+  /// A peer that asks faster than our answers leave gets none, and nothing done; it will ask again.
   private mutating func answer(
     _ sequence: UInt32, _ perform: (inout SCTPAssociation) -> Reconfiguration.Outcome
   ) {
+    guard controlChunks.count < SCTPLimits.controlChunksMax else {
+      drops[.replyQueueFull] += 1
+      return
+    }
+    if sequence == resets.performedLate?.sequence { resets.performedLate = nil }
+    // dcSCTP takes "in progress" for the end of a request, and makes it again under the next number.
+    if let deferred = resets.deferred, sequence == deferred.sequence &+ 1 {
+      resets.expectedSequence = sequence
+      resets.lastOutcome = .inProgress
+    }
     if sequence == resets.expectedSequence {
       let outcome = perform(&self)
       guard state != .closed else { return }
@@ -141,6 +212,8 @@ extension SCTPAssociation {
     let limit = inboundStreamCount
     answer(sequence) { association in
       guard streams.allSatisfy({ $0.rawValue < limit }) else { return .wrongSequence }
+      let late = association.resets.performedLate.take()
+      if let late, late.lastTSN == lastTSN, late.streams == streams { return .nothingToDo }
       guard lastTSN <= association.received.cumulative else {
         association.resets.deferred = StreamResets.Deferred(
           sequence: sequence, lastTSN: lastTSN, streams: streams)
@@ -151,10 +224,13 @@ extension SCTPAssociation {
     }
   }
 
-  /// The data that a reset waited for may be here: do it, and say so without being asked again.
+  /// The data that a reset waited for may be here: do it, and say so when asked again.
   mutating func performDeferredReset() {
     guard let deferred = resets.deferred, received.cumulative >= deferred.lastTSN else { return }
-    receiveReset(deferred.sequence, lastTSN: deferred.lastTSN, streams: deferred.streams)
+    performReset(deferred.streams)
+    resets.lastOutcome = .performed
+    resets.expectedSequence = deferred.sequence &+ 1
+    resets.performedLate = deferred
   }
 
   private mutating func performReset(_ streams: [StreamID]) {
@@ -164,10 +240,8 @@ extension SCTPAssociation {
       return abort(.outOfResource)
     }
     if streams.isEmpty { inboundStreams.resetAll() }
-    for stream in streams {
-      inboundStreams.reset(stream)
-      reassembly.discard(stream)
-    }
+    for stream in streams { inboundStreams.reset(stream) }
+    reassembly.discard(streams)
     tell(.incomingStreamsReset(streams))
   }
 
@@ -183,12 +257,29 @@ extension SCTPAssociation {
   private mutating func receiveResponse(
     _ sequence: UInt32, _ outcome: Reconfiguration.Outcome, at now: Instant
   ) {
-    guard let request = resets.request, request.sequence == sequence, request.isSent else { return }
+    guard let request = resets.request, request.isAnswered(by: sequence) else { return }
+    // Of an earlier number only success is news.
+    let isSuccess = outcome == .performed || outcome == .nothingToDo
+    guard isSuccess || sequence == request.sequence else { return }
     switch outcome {
-    case .inProgress, .requestInProgress: timers[.streamReset] = now + SCTPLimits.resetRetryDelay
+    case .inProgress, .requestInProgress:
+      timers[.streamReset] = now + SCTPLimits.resetRetryDelay * Int64(min(resets.wait(), 10))
     case .performed, .nothingToDo: resetDone(request, isPerformed: true)
     case .denied, .wrongSequence, .badSequenceNumber: resetDone(request, isPerformed: false)
     }
+  }
+
+  /// The peer does with a stream what it can do only after our reset of it, so that its answer is lost or late.
+  /// Returns the streams that were reset with it.
+  mutating func assumeResetPerformed(of stream: StreamID) -> [StreamID] {
+    guard let request = resets.request, request.streams.contains(stream) else {
+      sendQueue.reset([stream])
+      return [stream]
+    }
+    timers[.streamReset] = nil
+    resets.request = nil
+    sendQueue.reset(request.streams)
+    return request.streams
   }
 
   private mutating func resetDone(_ request: StreamResets.Request, isPerformed: Bool) {

@@ -77,6 +77,9 @@ public struct DataChannelMessage: Hashable, Sendable {
   /// The content.
   public var bytes: [UInt8]
 
+  /// The text, `nil` for bytes. What is not UTF-8 in it is replaced by U+FFFD, as browsers do.
+  public var text: String? { isText ? String(decoding: bytes, as: UTF8.self) : nil }
+
   /// A message of bytes.
   public init(_ bytes: [UInt8]) {
     isText = false
@@ -121,6 +124,8 @@ public enum DataChannelError: Error, Hashable, Sendable {
   case tooManyChannels
   /// Label or protocol has more than 65,535 bytes.
   case nameTooLong
+  /// The task that waited was cancelled; nothing was sent. Only of calls that wait.
+  case cancelled
 }
 
 /// What a channel did so far (W3C `RTCDataChannelStats`).

@@ -46,6 +46,11 @@ extension DataChannels {
     consumed(byteCount: byteCount + SCTPLimits.entryByteCount)
   }
 
+  /// The application has read so many messages, of so many payload bytes together.
+  public mutating func messagesConsumed(count: Int, byteCount: Int) {
+    consumed(byteCount: byteCount + count * SCTPLimits.entryByteCount)
+  }
+
   /// Gives back what messages weighed, each its payload bytes and ``SCTPLimits/entryByteCount``.
   public mutating func consumed(byteCount: Int) { association.consumed(byteCount: byteCount) }
 
@@ -83,6 +88,7 @@ extension DataChannels {
   private mutating func forgetAll() {
     for id in records.keys.sorted(by: { $0.rawValue < $1.rawValue }) { forget(id) }
     refusedStreams = []
+    spentStreams = []
   }
 
   // MARK: Messages
@@ -95,7 +101,6 @@ extension DataChannels {
     guard let id = channelOfStream[message.stream], let state = records[id]?.state,
       state == .open || state == .closing
     else { return drop(message, .unknownChannel) }
-    records[id]?.awaitsAck = false
     let content: DataChannelMessage
     switch message.payloadProtocol {
     case Payload.text: content = DataChannelMessage(isText: true, bytes: message.bytes)
@@ -106,8 +111,11 @@ extension DataChannels {
     }
     // The bytes that stand for an empty message are none that the application could give back.
     if content.bytes.isEmpty { consumed(byteCount: message.bytes.count) }
-    records[id]?.statistics.messagesReceived += 1
-    records[id]?.statistics.bytesReceived += UInt64(content.bytes.count)
+    change(id) {
+      $0.awaitsAck = false
+      $0.statistics.messagesReceived += 1
+      $0.statistics.bytesReceived += UInt64(content.bytes.count)
+    }
     events.append(.message(id, content))
   }
 
@@ -141,6 +149,7 @@ extension DataChannels {
   private mutating func accept(
     _ parameters: DataChannelParameters, on stream: StreamID, at now: Instant
   ) {
+    endPredecessor(on: stream)
     guard let isDTLSClient, (stream.rawValue & 1 == 1) == isDTLSClient, isFree(stream),
       stream.rawValue < association.sendStreamCount
     else {
@@ -160,6 +169,16 @@ extension DataChannels {
     association.sendControl(
       DCEPMessage.ack.array(), on: stream, payloadProtocol: Payload.control, at: now)
     events.append(.incoming(id, parameters))
+  }
+
+  /// A channel is opened on a stream that ours is not quite done with: the peer closed the channel that was
+  /// there, did our reset too, and only its word of that is missing.
+  private mutating func endPredecessor(on stream: StreamID) {
+    let isReset = channelOfStream[stream].flatMap { records[$0]?.isIncomingReset } ?? false
+    let isAsked = association.resets.request?.streams.contains(stream) == true
+    guard isReset && isAsked || isAsked && refusedStreams.contains(stream) || spentStreams.contains(stream)
+    else { return }
+    for stream in association.assumeResetPerformed(of: stream) { weReset(stream, isPerformed: true) }
   }
 
   /// Closes the stream of a channel that we do not want; one that is in use is left alone.
@@ -187,6 +206,7 @@ extension DataChannels {
 
   private mutating func weReset(_ stream: StreamID, isPerformed: Bool) {
     refusedStreams.remove(stream)
+    if isPerformed { spentStreams.remove(stream) } else { spentStreams.insert(stream) }
     guard let id = channelOfStream[stream] else { return }
     records[id]?.isOutgoingReset = true
     // A peer that will not reset will not answer with a reset of its own either.

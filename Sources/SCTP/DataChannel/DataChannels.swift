@@ -85,6 +85,8 @@ public struct DataChannels: ~Copyable {
   var channelOfStream: [StreamID: DataChannelID] = [:]
   /// Streams that belong to no channel and are on their way to be reset.
   var refusedStreams: Set<StreamID> = []
+  /// Streams that a peer would not reset: what we sent on them counts on, so they serve no other channel.
+  var spentStreams: Set<StreamID> = []
   var nameByteCount = 0
   var events = RingBuffer<Event>()
   private var nextID = 0
@@ -146,6 +148,12 @@ public struct DataChannels: ~Copyable {
     return id
   }
 
+  /// Changes a record in its place; `records[id]?` would allocate memory for each access, which messages should not.
+  mutating func change(_ id: DataChannelID, _ body: (inout DataChannelRecord) -> Void) {
+    guard let index = records.index(forKey: id) else { return }
+    body(&records.values[index])
+  }
+
   mutating func add(_ record: DataChannelRecord) -> DataChannelID {
     let id = DataChannelID(rawValue: nextID)
     nextID += 1
@@ -162,7 +170,7 @@ public struct DataChannels: ~Copyable {
   }
 
   func isFree(_ stream: StreamID) -> Bool {
-    channelOfStream[stream] == nil && !refusedStreams.contains(stream)
+    channelOfStream[stream] == nil && !refusedStreams.contains(stream) && !spentStreams.contains(stream)
   }
 
   /// The lowest free stream of our parity (RFC 8832 §6).
@@ -249,8 +257,10 @@ public struct DataChannels: ~Copyable {
       case .closed, .empty, .noSuchStream, .isResetting: throw .notOpen
       }
     }
-    records[id]?.statistics.messagesSent += 1
-    records[id]?.statistics.bytesSent += UInt64(message.bytes.count)
+    change(id) {
+      $0.statistics.messagesSent += 1
+      $0.statistics.bytesSent += UInt64(message.bytes.count)
+    }
   }
 
   /// Closes a channel: what waits is sent, then the stream is reset (RFC 8831 §6.7).
@@ -259,7 +269,9 @@ public struct DataChannels: ~Copyable {
     guard record.state != .connecting, let stream = record.stream else { return forget(id) }
     guard record.state == .open else { return }
     records[id]?.state = .closing
-    if association.canResetStreams { association.resetStreams([stream]) } else { forget(id) }
+    if association.canResetStreams { return association.resetStreams([stream]) }
+    spentStreams.insert(stream)
+    forget(id)
   }
 
   /// A channel is over.

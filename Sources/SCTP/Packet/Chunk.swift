@@ -19,6 +19,9 @@ struct ChunkType: RawRepresentable, Hashable {
   static let error = ChunkType(rawValue: 9)
   static let cookieEcho = ChunkType(rawValue: 10)
   static let cookieAck = ChunkType(rawValue: 11)
+  /// ECNE and CWR, reserved by RFC 9260 Appendix B: ignored, but what follows them in a packet is not.
+  static let congestionEcho = ChunkType(rawValue: 12)
+  static let congestionWindowReduced = ChunkType(rawValue: 13)
   static let shutdownComplete = ChunkType(rawValue: 14)
   /// RFC 8260 §2.1.
   static let interleavedData = ChunkType(rawValue: 64)
@@ -28,6 +31,13 @@ struct ChunkType: RawRepresentable, Hashable {
   static let forwardTSN = ChunkType(rawValue: 192)
   /// RFC 8260 §2.3.1.
   static let interleavedForwardTSN = ChunkType(rawValue: 194)
+
+  /// RFC 9260 §6.10: no other chunk may be in its packet.
+  var standsAlone: Bool { self == .initiation || self == .initiationAck || self == .shutdownComplete }
+  /// Its cost may grow with what is under way.
+  var isCostly: Bool {
+    self == .sack || self == .forwardTSN || self == .interleavedForwardTSN || self == .reconfiguration
+  }
 
   /// RFC 9260 §3.2: whoever does not know the type must drop the rest of the packet.
   var stopsWhenUnknown: Bool { rawValue & 0x80 == 0 }

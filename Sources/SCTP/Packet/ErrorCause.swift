@@ -21,6 +21,8 @@ public struct ErrorCause: RawRepresentable, Hashable, Sendable, CustomStringConv
   public static let unrecognizedChunk = ErrorCause(rawValue: 6)
   /// A parameter whose value is not allowed.
   public static let invalidParameter = ErrorCause(rawValue: 7)
+  /// Parameters of an INIT ACK that the receiver does not know.
+  public static let unrecognizedParameters = ErrorCause(rawValue: 8)
   /// DATA without payload.
   public static let noUserData = ErrorCause(rawValue: 9)
   /// A cookie came while the association was shutting down.
@@ -39,6 +41,7 @@ public struct ErrorCause: RawRepresentable, Hashable, Sendable, CustomStringConv
     case .outOfResource: "out of resource"
     case .unrecognizedChunk: "unrecognized chunk"
     case .invalidParameter: "invalid parameter"
+    case .unrecognizedParameters: "unrecognized parameters"
     case .noUserData: "no user data"
     case .cookieWhileShuttingDown: "cookie while shutting down"
     case .userInitiated: "user initiated"

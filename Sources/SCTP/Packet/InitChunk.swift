@@ -62,15 +62,18 @@ struct InitChunk: Hashable {
     self.capabilities = capabilities
   }
 
-  /// Reads a chunk's value. Streams and tag may not be 0 (§3.3.2): nothing could be sent.
+  /// Whether data could flow: there are streams, and room for a packet (§3.3.2, §3.3.3).
+  var isUsable: Bool {
+    outboundStreamCount > 0 && inboundStreamCount > 0 && window >= UInt32(SCTPLimits.peerWindowMin)
+  }
+
+  /// Reads a chunk's value.
   init(parsing reader: inout ByteReader) throws(ParseError) {
     initiateTag = try reader.readUInt32()
     window = try reader.readUInt32()
     outboundStreamCount = try reader.readUInt16()
     inboundStreamCount = try reader.readUInt16()
     initialTSN = try reader.readUInt32()
-    guard initiateTag != 0 else { throw .invalid("initiate tag") }
-    guard outboundStreamCount > 0, inboundStreamCount > 0 else { throw .invalid("stream count") }
     while reader.remaining >= Parameter.headerByteCount {
       let parameter = try Parameter(parsing: &reader)
       guard try take(parameter) else { return }

@@ -6,7 +6,7 @@ struct InboundStreams {
   private struct Stream {
     /// The message that comes next; raised by 2^32, so that none before it is negative.
     var next: Int64 = 1 << 32
-    var waiting: [Int64: AssembledMessage] = [:]
+    var waiting = WaitingMessages()
   }
 
   /// Streams that carried an ordered message: at most as many as the handshake allowed.
@@ -44,9 +44,7 @@ struct InboundStreams {
       streams[message.stream, default: Stream()].next = next + 1
       return .ready
     }
-    let earlier = streams[message.stream, default: Stream()].waiting[number]
-    guard earlier == nil else { return .repeated }
-    streams[message.stream, default: Stream()].waiting[number] = message
+    streams[message.stream, default: Stream()].waiting.insert(message, number: number)
     byteCount += message.chargedByteCount
     waitingCount += 1
     return .waits
@@ -54,28 +52,40 @@ struct InboundStreams {
 
   /// The message that is next on a stream, if it waits here.
   mutating func popReady(_ stream: StreamID) -> AssembledMessage? {
-    guard waitingCount > 0, let next = streams[stream]?.next,
-      let message = streams[stream]?.waiting.removeValue(forKey: next)
-    else { return nil }
-    byteCount -= message.chargedByteCount
-    waitingCount -= 1
+    guard waitingCount > 0, let next = streams[stream]?.next else { return nil }
+    dropRepeated(on: stream, before: next)
+    guard streams[stream]?.waiting.lowest == next, let message = popLowest(of: stream) else { return nil }
     streams[stream]?.next = next + 1
     return message
+  }
+
+  private mutating func popLowest(of stream: StreamID) -> AssembledMessage? {
+    guard let message = streams[stream]?.waiting.popLowest() else { return nil }
+    byteCount -= message.chargedByteCount
+    waitingCount -= 1
+    return message
+  }
+
+  /// Lets go of a second message of a number that was delivered: the peer repeated itself while the first
+  /// one waited.
+  private mutating func dropRepeated(on stream: StreamID, before next: Int64) {
+    while let lowest = streams[stream]?.waiting.lowest, lowest < next { _ = popLowest(of: stream) }
   }
 
   /// The sender gave up a message: those that wait before it are handed out, in order (RFC 3758 §3.6).
   mutating func skip(_ skipped: ForwardTSN.Skipped) -> [AssembledMessage] {
     guard !skipped.isUnordered else { return [] }
     let stream = skipped.stream
-    let next = streams[stream, default: Stream()].next
+    var next = streams[stream, default: Stream()].next
     let last = extend(skipped.messageID, near: next)
     guard last >= next else { return [] }
     var ready: [AssembledMessage] = []
-    for number in (streams[stream]?.waiting.keys.filter { $0 <= last } ?? []).sorted() {
-      guard let message = streams[stream]?.waiting.removeValue(forKey: number) else { continue }
-      byteCount -= message.chargedByteCount
-      waitingCount -= 1
+    while let lowest = streams[stream]?.waiting.lowest, lowest <= last,
+      let message = popLowest(of: stream)
+    {
+      guard lowest >= next else { continue }
       ready.append(message)
+      next = lowest + 1
     }
     streams[stream, default: Stream()].next = last + 1
     return ready
@@ -84,7 +94,7 @@ struct InboundStreams {
   /// The peer counts anew on a stream (RFC 6525 §5.2.2).
   mutating func reset(_ stream: StreamID) {
     guard let gone = streams.removeValue(forKey: stream) else { return }
-    for message in gone.waiting.values { byteCount -= message.chargedByteCount }
+    byteCount -= gone.waiting.chargedByteCount
     waitingCount -= gone.waiting.count
   }
 

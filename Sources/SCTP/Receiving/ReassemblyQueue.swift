@@ -28,6 +28,8 @@ struct ReassemblyQueue {
     case complete(AssembledMessage)
     /// No room for a further run; treat the chunk as lost.
     case refused
+    /// No room for the message to grow; treat the chunk as lost.
+    case full
     /// The message is longer than we take, or pieces do not belong together.
     case violation(ErrorCause)
   }
@@ -50,12 +52,11 @@ struct ReassemblyQueue {
 
     var chargedByteCount: Int { reservedByteCount + SCTPLimits.entryByteCount }
 
-    /// Makes room for so many bytes more, by doubling.
+    /// Makes room for so many bytes in all.
     mutating func reserve(_ byteCount: Int) {
-      let needed = bytes.count + byteCount
-      guard needed > reservedByteCount else { return }
-      reservedByteCount = max(needed, 2 * reservedByteCount)
-      bytes.reserveCapacity(reservedByteCount)
+      guard byteCount > reservedByteCount else { return }
+      reservedByteCount = byteCount
+      bytes.reserveCapacity(byteCount)
     }
   }
 
@@ -68,6 +69,9 @@ struct ReassemblyQueue {
   private let messageByteCountMax: Int
   /// What the stored runs cost, what is reserved for them included.
   private(set) var byteCount = 0
+  /// Bytes that were moved because an array grew or runs were joined, beside the one copy that each fragment
+  /// costs. Tests watch that it stays within a few times what arrived.
+  private(set) var movedByteCount = 0
 
   init(messageByteCountMax: Int) { self.messageByteCountMax = messageByteCountMax }
 
@@ -83,8 +87,8 @@ struct ReassemblyQueue {
     UInt64(stream.rawValue) << 33 | (isUnordered ? 1 << 32 : 0)
   }
 
-  /// Takes a fragment whose TSN is new.
-  mutating func insert(_ chunk: DataChunk, tsn: Int64, payload: RawSpan) -> Outcome {
+  /// Takes a fragment whose TSN is new. What it makes us hold beyond its own bytes is at most `spare`.
+  mutating func insert(_ chunk: DataChunk, tsn: Int64, payload: RawSpan, spare: Int = .max) -> Outcome {
     guard payload.byteCount <= messageByteCountMax else { return .violation(.outOfResource) }
     if chunk.flags.contains(.beginning), chunk.flags.contains(.end) {
       return .complete(
@@ -95,15 +99,15 @@ struct ReassemblyQueue {
     let group = Self.group(of: chunk)
     let number = chunk.isInterleaved ? Int64(chunk.fragment) : tsn
     if latest < runs.count, continues(latest, group, number, chunk) {
-      return append(chunk, payload, to: latest)
+      return append(chunk, payload, to: latest, spare: spare)
     }
     let index = firstRun(notBefore: group, number)
     if index > 0, continues(index - 1, group, number, chunk) {
-      return append(chunk, payload, to: index - 1)
+      return append(chunk, payload, to: index - 1, spare: spare)
     }
     if index < runs.count, runs[index].group == group, runs[index].first == number { return .stored }
     guard runs.count < SCTPLimits.runsMax else { return .refused }
-    start(chunk, payload, group, number, at: index)
+    start(chunk, payload, group, number, at: index, spare: spare)
     return completed(around: index)
   }
 
@@ -114,37 +118,51 @@ struct ReassemblyQueue {
   }
 
   private mutating func start(
-    _ chunk: DataChunk, _ payload: RawSpan, _ group: UInt64, _ number: Int64, at index: Int
+    _ chunk: DataChunk, _ payload: RawSpan, _ group: UInt64, _ number: Int64, at index: Int, spare: Int
   ) {
     var run = Run(
       group: group, first: number, next: number + 1, begins: chunk.flags.contains(.beginning),
       ends: chunk.flags.contains(.end), stream: chunk.stream, isUnordered: chunk.flags.contains(.unordered),
       messageID: chunk.messageID, payloadProtocol: chunk.payloadProtocol, bytes: [], reservedByteCount: 0)
-    let isLikelyLong = run.begins && !run.ends && runs.count < 8
-    run.reserve(isLikelyLong ? max(typicalByteCount, payload.byteCount) : payload.byteCount)
+    // A quarter of what is left at most: a peer that begins message after message pays for it.
+    if run.begins { run.reserve(min(typicalByteCount, spare / 4)) }
+    run.reserve(payload.byteCount)
     run.bytes.append(copying: payload)
     byteCount += run.chargedByteCount
     runs.insert(run, at: index)
     latest = index
   }
 
-  private mutating func append(_ chunk: DataChunk, _ payload: RawSpan, to index: Int) -> Outcome {
+  private mutating func append(
+    _ chunk: DataChunk, _ payload: RawSpan, to index: Int, spare: Int
+  ) -> Outcome {
     guard runs[index].stream == chunk.stream, chunk.isInterleaved || runs[index].messageID == chunk.messageID,
       runs[index].isUnordered == chunk.flags.contains(.unordered)
     else { return .violation(.protocolViolation) }
-    guard runs[index].bytes.count + payload.byteCount <= messageByteCountMax else {
-      return .violation(.outOfResource)
-    }
-    let reserved = runs[index].reservedByteCount
-    runs[index].reserve(payload.byteCount)
+    let length = runs[index].bytes.count + payload.byteCount
+    guard length <= messageByteCountMax else { return .violation(.outOfResource) }
+    guard makeRoom(for: length, in: index, spare: spare) else { return .full }
     runs[index].bytes.append(copying: payload)
-    byteCount += runs[index].reservedByteCount - reserved
     runs[index].next += 1
     latest = index
     if chunk.flags.contains(.end) { runs[index].ends = true }
     let meetsNext = index + 1 < runs.count && joins(index)
     guard runs[index].ends || meetsNext else { return .stored }
     return completed(around: index)
+  }
+
+  /// Lets a run grow to `length`: to twice that where memory allows it, but never by less than an eighth, so
+  /// that each byte is moved a few times at most. Returns whether it may.
+  private mutating func makeRoom(for length: Int, in index: Int, spare: Int) -> Bool {
+    let reserved = runs[index].reservedByteCount
+    guard length > reserved else { return true }
+    let affordable = reserved + min(max(spare, 0), messageByteCountMax)
+    let least = min(length + length / 8, messageByteCountMax)
+    guard least <= affordable else { return false }
+    movedByteCount += runs[index].bytes.count
+    runs[index].reserve(min(2 * length, messageByteCountMax, affordable))
+    byteCount += runs[index].reservedByteCount - reserved
+    return true
   }
 
   /// Whether the run at `index` and the one after it are parts of one message without a hole between.
@@ -172,6 +190,7 @@ struct ReassemblyQueue {
     if low == high {
       runs.remove(at: low)
     } else {
+      movedByteCount += length
       first.bytes.reserveCapacity(length)
       for run in runs[(low + 1)...high] { first.bytes += run.bytes }
       runs.removeSubrange(low...high)
@@ -196,28 +215,46 @@ struct ReassemblyQueue {
     return low
   }
 
+  // MARK: Giving up
+
   /// The sender gave up the DATA messages that have a fragment up to `tsn` (RFC 3758 §3.6).
   ///
   /// It moves past a TSN only when the whole message is given up, so a run that begins there goes altogether.
-  mutating func giveUp(through tsn: Int64) {
-    remove { $0.group == 0 && $0.first <= tsn }
-  }
+  mutating func giveUp(through tsn: Int64) { remove(0..<firstRun(notBefore: 0, tsn + 1)) }
 
-  /// The sender gave up an I-DATA message and its predecessors on a stream (RFC 8260 §2.3.1).
+  /// The sender gave up an I-DATA message and its predecessors on a stream (RFC 8260 §2.3.1): those whose
+  /// number is at most 2^31 below. On the circle of numbers that is one arc, in the array two at most.
   mutating func giveUp(_ skipped: ForwardTSN.Skipped) {
+    guard !runs.isEmpty else { return }
     let group = Self.group(skipped.stream, isUnordered: skipped.isUnordered)
-    remove {
-      $0.group >> 32 == group >> 32
-        && Int32(truncatingIfNeeded: skipped.messageID &- UInt32(truncatingIfNeeded: $0.group)) >= 0
+    let (last, first) = (skipped.messageID, skipped.messageID &- UInt32(Int32.max))
+    if first <= last {
+      remove(runs(of: group, first...last))
+    } else {
+      remove(runs(of: group, first...UInt32.max))
+      remove(runs(of: group, 0...last))
     }
   }
 
-  /// A stream begins anew: nothing of its past will be completed.
-  mutating func discard(_ stream: StreamID) { remove { $0.stream == stream } }
+  /// Where the runs of some messages of a stream are.
+  private func runs(of group: UInt64, _ numbers: ClosedRange<UInt32>) -> Range<Int> {
+    let end = group | UInt64(numbers.upperBound)
+    return firstRun(notBefore: group | UInt64(numbers.lowerBound), 0)..<firstRun(notBefore: end, .max)
+  }
 
-  private mutating func remove(where isGone: (Run) -> Bool) {
+  private mutating func remove(_ range: Range<Int>) {
+    guard !range.isEmpty else { return }
+    for index in range { byteCount -= runs[index].chargedByteCount }
+    runs.removeSubrange(range)
+    latest = 0
+  }
+
+  /// Streams begin anew, or all of them where `streams` is empty: nothing of their past will be completed.
+  mutating func discard(_ streams: [StreamID]) {
+    guard !runs.isEmpty else { return }
+    let gone = Set(streams)
     runs.removeAll { run in
-      guard isGone(run) else { return false }
+      guard gone.isEmpty || gone.contains(run.stream) else { return false }
       byteCount -= run.chargedByteCount
       return true
     }

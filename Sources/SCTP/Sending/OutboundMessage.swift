@@ -52,6 +52,8 @@ struct OutboundMessage {
   }
 
   var isCut: Bool { sentByteCount == bytes.count }
+  /// Whether it is cut in part.
+  var isBegun: Bool { sentByteCount > 0 && !isCut }
 
   func isExpired(at now: Instant) -> Bool {
     guard let expiry else { return false }

@@ -36,6 +36,9 @@ struct AcknowledgementOutcome {
   var roundTripTime: TimeDelta?
   /// Chunks turned out to be lost.
   var lostCount = 0
+  var lostByteCount = 0
+  /// The last packet that arrived, if it was sent after all that are known to have arrived before.
+  var newestPacket: Int64?
 }
 
 /// The chunks that were sent, in the order of their TSNs, until the peer has them (RFC 9260 §6.2.1, §7.2.4).
@@ -62,13 +65,18 @@ struct RetransmissionQueue {
   private var lostHint: Int64 = 0
   /// The blocks of the SACK at hand; kept for its memory.
   private var blocks: [ReceivedTSNs.Range] = []
+  /// The blocks that earlier SACKs named: chunks in them are marked as arrived, or given up.
+  private var marked: [ReceivedTSNs.Range] = []
   let isInterleaved: Bool
+  /// Whether the peer knows FORWARD-TSN. To others all messages are reliable (RFC 3758 §3.3.2).
+  private let mayGiveUp: Bool
 
   /// Begins with a TSN raised by 2^32, so that none before it is negative.
-  init(initialTSN: UInt32, isInterleaved: Bool) {
+  init(initialTSN: UInt32, isInterleaved: Bool, mayGiveUp: Bool = true) {
     cumulative = Int64(initialTSN) + (1 << 32) - 1
     advancedPoint = cumulative
     self.isInterleaved = isInterleaved
+    self.mayGiveUp = mayGiveUp
   }
 
   /// The TSN that the next new chunk gets.
@@ -90,14 +98,17 @@ struct RetransmissionQueue {
     return tsn
   }
 
-  /// Takes the first lost chunk that fits, as sent again.
+  /// Takes the first lost chunk that fits, as sent again; gives up those whose time is over.
   mutating func nextLost(
-    byteCountMax: Int, packetNumber: Int64, at now: Instant
+    byteCountMax: Int, packetNumber: Int64, queue: inout SendQueue, at now: Instant
   ) -> (tsn: Int64, fragment: Fragment)? {
     guard lostCount > 0 else { return nil }
     var index = Int(max(lostHint - cumulative - 1, 0))
     while index < chunks.count {
-      if chunks[index].state == .lost {
+      if chunks[index].state == .lost, isWorthless(index, queue, at: now) {
+        abandon(index, &queue)
+        advance()
+      } else if chunks[index].state == .lost {
         lostHint = cumulative + 1 + Int64(index)
         let size = chunks[index].wireByteCount(isInterleaved: isInterleaved)
         guard size <= byteCountMax else { return nil }
@@ -134,7 +145,7 @@ struct RetransmissionQueue {
     let trusted = (smoothedRoundTrip ?? .zero) * 3 / 4
     while self.cumulative < cumulative { popFirst(&outcome, &queue, trusted: trusted, at: now) }
     advancedPoint = max(advancedPoint, cumulative)
-    if !blocks.isEmpty || gapAcknowledgedCount > 0 { markBlocks(&outcome, trusted: trusted, at: now) }
+    if !blocks.isEmpty || !marked.isEmpty { markBlocks(&outcome, trusted: trusted, at: now) }
     if gapAcknowledgedCount > 0 || retransmittedCount > 0 { findLost(&outcome, &queue, at: now) }
     advance()
     return outcome
@@ -183,32 +194,59 @@ struct RetransmissionQueue {
     } else if age < trusted {
       return  // probably the first transmission arrived after all: it says nothing of the later packet
     }
-    largestAcknowledgedPacket = max(largestAcknowledgedPacket, chunk.packetNumber)
+    if chunk.packetNumber > largestAcknowledgedPacket {
+      largestAcknowledgedPacket = chunk.packetNumber
+      outcome.newestPacket = chunk.packetNumber
+    }
   }
 
   /// Marks what the gap blocks name, and takes back what they no longer name (RFC 9260 §6.2.1 D iii), but not
   /// above the last block: a SACK has no room for all of them.
+  ///
+  /// Only what differs from the blocks before is looked at. Where a path loses packets, each SACK names thousands
+  /// of chunks anew that were named by the one before.
   private mutating func markBlocks(
     _ outcome: inout AcknowledgementOutcome, trusted: TimeDelta, at now: Instant
   ) {
-    var block = 0
-    for index in 0..<chunks.count {
-      let tsn = cumulative + 1 + Int64(index)
-      while block < blocks.count, blocks[block].last < tsn { block += 1 }
-      if block == blocks.count { return }
-      let isNamed = block < blocks.count && blocks[block].first <= tsn
-      switch (chunks[index].state, isNamed) {
-      case (.acknowledged, let isStillNamed):
-        if !isStillNamed { renege(index) }
-      case (.inFlight, true), (.lost, true):
-        var chunk = chunks[index]
-        arrived(&chunk, &outcome, trusted: trusted, at: now)
-        chunk.state = .acknowledged
-        chunks[index] = chunk
-        gapAcknowledgedCount += 1
-      default: break
+    var place = 0
+    while place < marked.count, marked[place].last <= cumulative { place += 1 }
+    if place < marked.count { marked[place].first = max(marked[place].first, cumulative + 1) }
+    for block in blocks.indices {
+      let (first, last) = (blocks[block].first, blocks[block].last)
+      var next = first
+      while place < marked.count, marked[place].first <= last {
+        let known = marked[place]
+        renege(known.first..<max(known.first, min(known.last + 1, first)))
+        mark(next..<max(next, known.first), &outcome, trusted: trusted, at: now)
+        next = max(next, known.last + 1)
+        marked[place].first = last + 1
+        guard known.last <= last else { break }
+        place += 1
       }
+      mark(next..<max(next, last + 1), &outcome, trusted: trusted, at: now)
     }
+    blocks += marked[place...]
+    swap(&marked, &blocks)
+  }
+
+  private func index(of tsn: Int64) -> Int { Int(tsn - cumulative - 1) }
+
+  private mutating func mark(
+    _ tsns: Swift.Range<Int64>, _ outcome: inout AcknowledgementOutcome, trusted: TimeDelta, at now: Instant
+  ) {
+    for tsn in tsns {
+      let index = index(of: tsn)
+      var chunk = chunks[index]
+      guard chunk.state == .inFlight || chunk.state == .lost else { continue }
+      arrived(&chunk, &outcome, trusted: trusted, at: now)
+      chunk.state = .acknowledged
+      chunks[index] = chunk
+      gapAcknowledgedCount += 1
+    }
+  }
+
+  private mutating func renege(_ tsns: Swift.Range<Int64>) {
+    for tsn in tsns where chunks[index(of: tsn)].state == .acknowledged { renege(index(of: tsn)) }
   }
 
   private mutating func renege(_ index: Int) {
@@ -217,12 +255,24 @@ struct RetransmissionQueue {
     inFlightByteCount += chunks[index].wireByteCount(isInterleaved: isInterleaved)
   }
 
+  /// Looks at what stands between the marked blocks and above them.
   private mutating func findLost(
     _ outcome: inout AcknowledgementOutcome, _ queue: inout SendQueue, at now: Instant
   ) {
     let limit = largestAcknowledgedPacket - Self.reorderingPacketsMax
-    for index in 0..<chunks.count where chunks[index].state == .inFlight {
+    let end = nextTSN
+    var (tsn, block) = (cumulative + 1, 0)
+    while tsn < end {
+      if block < marked.count, marked[block].first <= tsn {
+        tsn = max(tsn, marked[block].last + 1)
+        block += 1
+        continue
+      }
+      let index = index(of: tsn)
+      tsn += 1
+      guard chunks[index].state == .inFlight else { continue }
       if chunks[index].packetNumber <= limit {
+        outcome.lostByteCount += chunks[index].wireByteCount(isInterleaved: isInterleaved)
         lose(index, &queue, at: now)
         outcome.lostCount += 1
       } else if chunks[index].transmissionCount == 1 {
@@ -237,6 +287,7 @@ struct RetransmissionQueue {
   /// what gap blocks named does not count as arrived either: the peer may have let go of it.
   mutating func timedOut(isRepeated: Bool, queue: inout SendQueue, at now: Instant) {
     if isRepeated {
+      marked = []
       for index in 0..<chunks.count where chunks[index].state == .acknowledged { renege(index) }
     }
     for index in 0..<chunks.count where chunks[index].state == .inFlight { lose(index, &queue, at: now) }
@@ -262,20 +313,33 @@ struct RetransmissionQueue {
     chunks[index].state = .lost
     lostCount += 1
     lostHint = min(lostHint, cumulative + 1 + Int64(index))
-    let message = chunk.fragment.message
     let isSpent =
-      queue.messages[message].retransmissionsMax.map { chunk.transmissionCount > $0 } ?? false
-    if queue.messages[message].isAbandoned || isSpent || queue.messages[message].isExpired(at: now) {
-      abandon(index, &queue)
-    }
+      queue.messages[chunk.fragment.message].retransmissionsMax.map { chunk.transmissionCount > $0 } ?? false
+    if mayGiveUp, isSpent || isWorthless(index, queue, at: now) { abandon(index, &queue) }
+  }
+
+  private func isWorthless(_ index: Int, _ queue: borrowing SendQueue, at now: Instant) -> Bool {
+    mayGiveUp && queue.messages[chunks[index].fragment.message].isExpired(at: now)
   }
 
   /// Gives up the whole message that a chunk belongs to (RFC 3758 §3.5 A3), pieces that arrived included:
   /// the advanced point has to pass them too, so that the peer lets go of them.
   private mutating func abandon(_ index: Int, _ queue: inout SendQueue) {
     let message = chunks[index].fragment.message
-    if !queue.messages[message].isCut { appendEnd(of: chunks[index].fragment, &queue) }
+    if !queue.messages[message].isCut { appendEnd(of: message, &queue) }
     queue.abandon(message)
+    abandonChunks(of: message, around: index)
+  }
+
+  /// Gives up a message that is cut in part, though none of its chunks need be lost or even left here.
+  mutating func giveUp(_ message: Int, queue: inout SendQueue) {
+    appendEnd(of: message, &queue)
+    queue.abandon(message)
+    abandonChunks(of: message, around: chunks.count - 1)
+    advance()
+  }
+
+  private mutating func abandonChunks(of message: Int, around index: Int) {
     var low = index
     while low > 0, !isFirst(low, of: message) { low -= 1 }
     for position in low..<chunks.count where chunks[position].fragment.message == message {
@@ -294,11 +358,13 @@ struct RetransmissionQueue {
 
   /// A message that is given up before its last piece was cut gets a last TSN that is never sent. Without it
   /// the peer might have all TSNs and wait for the rest of the message for ever, told by no FORWARD-TSN.
-  private mutating func appendEnd(of fragment: Fragment, _ queue: inout SendQueue) {
-    var end = fragment
-    end.byteCount = 0
-    end.flags = fragment.flags.contains(.unordered) ? [.unordered, .end] : .end
-    queue.messages[fragment.message].chunkCount += 1
+  private mutating func appendEnd(of message: Int, _ queue: inout SendQueue) {
+    let part = queue.messages[message]
+    let end = Fragment(
+      message: message, offset: part.sentByteCount, byteCount: 0,
+      flags: part.isUnordered ? [.unordered, .end] : .end, stream: part.stream, messageID: part.messageID,
+      number: part.nextFragment, payloadProtocol: part.payloadProtocol)
+    queue.messages[message].chunkCount += 1
     abandonedCount += 1
     chunks.append(
       SentChunk(

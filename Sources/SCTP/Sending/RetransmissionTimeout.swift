@@ -8,8 +8,10 @@ internal import SansIO
 struct RetransmissionTimeout {
   /// RFC 9260 wants 1 s. Peers acknowledge within 200 ms; 400 ms (as Chromium) leaves room beside that.
   static let shortest = TimeDelta.milliseconds(400)
-  /// RFC 9260 says 60 s; a peer that is back after a while should not wait so long for us.
+  /// RFC 9260 says 60 s; no path that carries calls has such round trips.
   static let longest = TimeDelta.seconds(10)
+  /// Where doubling ends: a peer that is back after a while should not wait longer for us (as Chromium).
+  static let longestBackOff = TimeDelta.seconds(3)
   /// Timers cannot be finer than this (the "clock granularity" of RFC 6298 §2).
   private static let granularity = TimeDelta.milliseconds(10)
 
@@ -17,7 +19,6 @@ struct RetransmissionTimeout {
   private(set) var smoothed: TimeDelta?
   private var variation = TimeDelta.zero
   private(set) var timeout: TimeDelta
-
   private let initial: TimeDelta
 
   init(initial: TimeDelta) {
@@ -40,13 +41,16 @@ struct RetransmissionTimeout {
     forgetBackOff()
   }
 
-  /// Goes by the samples alone, as if no timer had run out since the last one.
-  mutating func forgetBackOff() {
-    timeout = smoothed.map { Self.clamp($0 + max(Self.granularity, variation * 4)) } ?? initial
+  /// The timeout by the samples alone, without what timers that ran out added to it.
+  var measuredTimeout: TimeDelta {
+    smoothed.map { Self.clamp($0 + max(Self.granularity, variation * 4)) } ?? initial
   }
 
+  /// Goes by the samples alone, as if no timer had run out since the last one.
+  mutating func forgetBackOff() { timeout = measuredTimeout }
+
   /// A timer ran out: wait twice as long (§6.3.3 E2).
-  mutating func backOff() { timeout = Self.clamp(timeout * 2) }
+  mutating func backOff() { timeout = max(timeout, min(timeout * 2, Self.longestBackOff)) }
 
   private static func clamp(_ value: TimeDelta) -> TimeDelta { min(max(value, shortest), longest) }
 }

@@ -19,6 +19,8 @@ struct Fragment {
 ///
 /// Without I-DATA the fragments of a message must have successive TSNs (RFC 9260 §6.9), so a stream that began
 /// a long message keeps the association until its end; with I-DATA streams alternate fragment by fragment.
+/// How many long messages alternate is bounded by what the peer can hold of incomplete ones: with all of them
+/// begun and none complete, its window would be full for ever.
 struct SendQueue {
   private struct Stream {
     let id: StreamID
@@ -47,6 +49,12 @@ struct SendQueue {
   private var active: [Int] = []
   /// The stream whose message is cut in part, when it may not be left.
   private var current: Int?
+  /// Bytes of the messages that are cut in part.
+  private(set) var begunByteCount = 0
+  /// So many bytes are begun at most, or one message.
+  var begunByteCountMax = Int.max
+  /// Whether any message had a lifetime.
+  private var hasLifetimes = false
   private var scheduler: StreamScheduler
   private var arrivals: UInt64 = 0
 
@@ -84,6 +92,7 @@ struct SendQueue {
     streams[index].bufferedByteCount += message.bytes.count
     if streams[index].bufferedByteCount > streams[index].lowThreshold { streams[index].isLowReported = false }
     arrivals += 1
+    if message.expiry != nil { hasLifetimes = true }
     if streams[index].queue.isEmpty {
       streams[index].entry.arrival = arrivals
       scheduler.activate(&streams[index].entry)
@@ -112,14 +121,34 @@ struct SendQueue {
     return nil
   }
 
+  /// A message that is cut in part and worth nothing any more.
+  func expiredPart(at now: Instant) -> Int? {
+    guard hasLifetimes, begunByteCount > 0 else { return nil }
+    for index in active {
+      if let front = streams[index].queue.first, messages[front].isBegun, messages[front].isExpired(at: now) {
+        return front
+      }
+    }
+    return nil
+  }
+
   private func chosen() -> Int? {
-    guard var best = active.first else { return nil }
-    guard active.count > 1 else { return best }
-    for candidate in active.dropFirst()
-    where scheduler.precedes(streams[candidate].entry, streams[best].entry) {
+    guard active.count > 1 else { return active.first }
+    let mayBegin = begunByteCount == 0 || begunByteCountMax == .max
+    var best: Int?
+    for candidate in active where mayBegin || fitsBegun(candidate) {
+      if let leader = best, !scheduler.precedes(streams[candidate].entry, streams[leader].entry) { continue }
       best = candidate
     }
-    return best
+    return best ?? active.first
+  }
+
+  /// Whether the message at a stream's front is begun already, or may be beside those that are.
+  private func fitsBegun(_ index: Int) -> Bool {
+    guard let front = streams[index].queue.first else { return false }
+    let byteCount = messages[front].bytes.count
+    return messages[front].sentByteCount > 0 || byteCount <= SCTPLimits.shortByteCount
+      || begunByteCount + byteCount <= begunByteCountMax
   }
 
   private mutating func cut(_ message: Int, of index: Int, byteCount: Int) -> Fragment {
@@ -134,7 +163,11 @@ struct SendQueue {
       message: message, offset: messages[message].sentByteCount, byteCount: byteCount, flags: flags,
       stream: streams[index].id, messageID: messages[message].messageID,
       number: messages[message].nextFragment, payloadProtocol: messages[message].payloadProtocol)
+    let wasBegun = messages[message].isBegun
     messages[message].sentByteCount += byteCount
+    if messages[message].isBegun != wasBegun {
+      begunByteCount += (wasBegun ? -1 : 1) * messages[message].bytes.count
+    }
     messages[message].nextFragment += 1
     messages[message].chunkCount += 1
     scheduler.charge(&streams[index].entry, byteCount: byteCount)
@@ -172,6 +205,7 @@ struct SendQueue {
   private mutating func dropFirst(of index: Int) {
     guard let message = streams[index].queue.first else { return }
     uncount(messages[message].bytes.count - messages[message].sentByteCount, of: index)
+    if messages[message].isBegun { begunByteCount -= messages[message].bytes.count }
     popFirst(of: index)
   }
 
@@ -201,23 +235,22 @@ struct SendQueue {
     messages.removeIfDone(message)
   }
 
-  /// Drops all that waits on a stream and was not begun.
+  /// Drops all that waits on a stream and was not begun. A message that is cut in part stays at its front, and
+  /// keeps the association if it has it.
   mutating func discard(_ stream: StreamID) {
-    guard let index = indexes[stream] else { return }
-    var kept: Int?
-    while let message = streams[index].queue.first {
-      if messages[message].sentByteCount > 0 {
-        kept = message
-        streams[index].queue.popFirst()
-      } else {
-        messages[message].isAbandoned = true
-        dropFirst(of: index)
-        messages.removeIfDone(message)
-      }
+    guard let index = indexes[stream], !streams[index].queue.isEmpty else { return }
+    var waiting = streams[index].queue
+    streams[index].queue.removeAll()
+    if let front = waiting.first, messages[front].sentByteCount > 0 {
+      waiting.popFirst()
+      streams[index].queue.append(front)
     }
-    guard let kept else { return }
-    streams[index].queue.append(kept)
-    if !active.contains(index) { active.append(index) }
+    while let message = waiting.popFirst() {
+      uncount(messages[message].bytes.count, of: index)
+      messages[message].isAbandoned = true
+      messages.removeIfDone(message)
+    }
+    if streams[index].queue.isEmpty { active.removeAll { $0 == index } }
   }
 
   /// Numbers begin anew on these streams (RFC 6525 §5.1.2).

@@ -45,6 +45,11 @@
       data.channels?.messageConsumed(byteCount)
     }
 
+    /// The application has read so many messages, of so many payload bytes together; see ``messageConsumed(_:at:)``.
+    public mutating func messagesConsumed(count: Int, byteCount: Int, at now: Instant) {
+      data.channels?.messagesConsumed(count: count, byteCount: byteCount)
+    }
+
     /// Where a channel stands; `closed` for one that is not known (any more).
     public func dataChannelState(of id: DataChannelID) -> DataChannelState {
       data.withChannels { $0.state(of: id) } ?? .closed
