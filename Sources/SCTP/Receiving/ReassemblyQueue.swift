@@ -52,7 +52,9 @@ struct ReassemblyQueue {
 
     var chargedByteCount: Int { reservedByteCount + SCTPLimits.entryByteCount }
 
+    /// Makes room for so many bytes in all.
     mutating func reserve(_ byteCount: Int) {
+      guard byteCount > reservedByteCount else { return }
       reservedByteCount = byteCount
       bytes.reserveCapacity(byteCount)
     }
@@ -123,8 +125,8 @@ struct ReassemblyQueue {
       ends: chunk.flags.contains(.end), stream: chunk.stream, isUnordered: chunk.flags.contains(.unordered),
       messageID: chunk.messageID, payloadProtocol: chunk.payloadProtocol, bytes: [], reservedByteCount: 0)
     // A quarter of what is left at most: a peer that begins message after message pays for it.
-    let expected = run.begins ? min(typicalByteCount, spare / 4) : 0
-    run.reserve(max(expected, payload.byteCount))
+    if run.begins { run.reserve(min(typicalByteCount, spare / 4)) }
+    run.reserve(payload.byteCount)
     run.bytes.append(copying: payload)
     byteCount += run.chargedByteCount
     runs.insert(run, at: index)
