@@ -36,7 +36,9 @@ struct TimestampMessage: Hashable {
 
   /// Reads a text; `nil` for any that is not exactly such a message.
   init?(parsing text: some Collection<UInt8>) {
+    // The decoder looks at the characters of those members alone that it is asked for.
     guard text.count <= Self.byteCountMax, text.first == UInt8(ascii: "{"),
+      String(validating: text, as: UTF8.self) != nil,
       let members = try? JSONDecoder().decode(Members.self, from: Data(text))
     else { return nil }
     let times = [
