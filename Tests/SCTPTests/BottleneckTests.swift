@@ -35,11 +35,12 @@ struct BottleneckTests {
     #expect(timeouts == 0)
   }
 
-  @Test("Slow start ends before it overflows a queue of one product of rate and round-trip time")
+  @Test("Slow start overshoots by less than one product of rate and round-trip time")
   func slowStart() {
     let (_, flows) = Self.shares(of: [.cubic], on: Path(), after: 0, for: 1)
     let retransmitted = flows[0].sender.currentStatistics.chunksRetransmitted
-    #expect(retransmitted < 50)
+    // Of 1,160 bytes each, beyond a queue that holds another such product.
+    #expect(retransmitted < 500_000 / 1160)
   }
 
   @Test("A tenth of that queue is enough for a model, and a third for CUBIC, which is ahead of NewReno there")

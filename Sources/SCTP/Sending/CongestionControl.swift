@@ -145,11 +145,12 @@ struct NewReno {
 
   mutating func acknowledged(_ acknowledgement: Acknowledgement) {
     guard !acknowledgement.isRecovering, acknowledgement.isCumulative else { return }
-    if isInSlowStart, delays.rise(with: acknowledgement, window: window) { threshold = window }
+    let growth = isInSlowStart ? delays.growth(for: acknowledgement, window: window) : 0
     // §7.2.1, §7.2.2: a window that was not used proves nothing.
     guard acknowledgement.previousInFlightByteCount + packetByteCount >= window else { return }
     if isInSlowStart {
-      window += acknowledgement.byteCount
+      window += growth
+      if delays.isQueueFound { (threshold, delays) = (window, SlowStartDelays()) }
     } else {
       partialByteCount += acknowledgement.byteCount
       while partialByteCount >= window {
@@ -176,29 +177,42 @@ struct NewReno {
   }
 }
 
-/// Watches the round-trip time in slow start: when the shortest of a round's first samples is an eighth (4 to 16 ms)
-/// longer than the shortest of all rounds before, a queue builds up, and slow start ends before it overflows (as
-/// HyStart++, RFC 9406 §4.2).
+/// Watches the round-trip time in slow start (HyStart++, RFC 9406 §4.2).
+///
+/// When the shortest of a round's first samples is an eighth (4 to 16 ms) longer than the shortest of all rounds
+/// before, a queue may be building up. Growth slows down to a quarter then; if the delay stays for five rounds it was
+/// a queue, and slow start ends before it overflows; if it goes, it was but a hiccup, and growth goes on.
 struct SlowStartDelays {
   private static let sampleCountMin = 8
+  private static let slowRoundsMax = 5
+  private static let slowDivisor = 4
   private var shortest: TimeDelta?
   private var roundShortest: TimeDelta?
   private var sampleCount = 0
   private var byteCount = 0
+  /// Rounds since the delay rose, while it has not fallen again.
+  private var slowRounds: Int?
 
-  /// Takes what a SACK measured; whether the delay has risen.
-  mutating func rise(with acknowledgement: Acknowledgement, window: Int) -> Bool {
+  /// Whether the delay rose and stayed.
+  var isQueueFound: Bool { slowRounds.map { $0 >= Self.slowRoundsMax } ?? false }
+
+  /// How many bytes the window may grow by for what a SACK acknowledged.
+  mutating func growth(for acknowledgement: Acknowledgement, window: Int) -> Int {
     if let sample = acknowledgement.roundTripTime {
       roundShortest = min(roundShortest ?? sample, sample)
       sampleCount += 1
     }
     byteCount += acknowledgement.byteCount
-    guard sampleCount >= Self.sampleCountMin, let current = roundShortest else { return false }
-    let limit = shortest.map { $0 + min(max($0 / 8, .milliseconds(4)), .milliseconds(16)) }
-    if byteCount >= window {
-      shortest = min(shortest ?? current, current)
-      (roundShortest, sampleCount, byteCount) = (nil, 0, 0)
+    if sampleCount >= Self.sampleCountMin, let current = roundShortest {
+      let limit = shortest.map { $0 + min(max($0 / 8, .milliseconds(4)), .milliseconds(16)) }
+      let hasRisen = limit.map { current >= $0 } ?? false
+      slowRounds = hasRisen ? slowRounds ?? 0 : nil
+      if byteCount >= window {
+        shortest = min(shortest ?? current, current)
+        slowRounds = slowRounds.map { $0 + 1 }
+        (roundShortest, sampleCount, byteCount) = (nil, 0, 0)
+      }
     }
-    return limit.map { current >= $0 } ?? false
+    return slowRounds == nil ? acknowledgement.byteCount : acknowledgement.byteCount / Self.slowDivisor
   }
 }

@@ -36,14 +36,19 @@ struct Cubic {
   mutating func acknowledged(_ acknowledgement: Acknowledgement) {
     if let sample = acknowledgement.roundTripTime { roundTrip = sample }
     guard !acknowledgement.isRecovering, acknowledgement.isCumulative else { return }
-    if isInSlowStart, delays.rise(with: acknowledgement, window: window) { threshold = packets }
+    let growth = isInSlowStart ? delays.growth(for: acknowledgement, window: window) : 0
     guard acknowledgement.previousInFlightByteCount + packetByteCount >= window else {
       // A window that was not used proves nothing, and the time that passes so is not the curve's (§5.8).
       epoch = nil
       return
     }
     let acknowledged = Double(acknowledgement.byteCount) / Double(packetByteCount)
-    if isInSlowStart { packets += acknowledged } else { follow(acknowledged, at: acknowledgement.time) }
+    if isInSlowStart {
+      packets += Double(growth) / Double(packetByteCount)
+      if delays.isQueueFound { (threshold, delays) = (packets, SlowStartDelays()) }
+    } else {
+      follow(acknowledged, at: acknowledgement.time)
+    }
     packets = min(packets, Double(SCTPLimits.congestionWindowMax / packetByteCount))
   }
 
