@@ -273,6 +273,9 @@ def test_a_master_that_ends_before_all_was_sent_is_an_error(start_master, start_
     ("printf 'fine\\n\\xff\\n' | $KVS viewer --channel strict --channel-in", 65, ["line 2", "--binary"]),
     ("head -c 300000 /dev/zero | $KVS viewer --channel strict --channel-in", 65, ["line 1", "--binary"]),
     ("$KVS viewer --channel strict --channel-in <&-", 74, ["standard input"]),
+], ids=[
+    "no-direction", "no-channel", "unknown-channel", "no-service", "no-master", "refused", "no-text", "long-line",
+    "closed-input",
 ])
 def test_a_viewers_mistakes(start_master, viewer, line, code, words):
     start_master("alone").interrupt()
