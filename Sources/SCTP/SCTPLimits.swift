@@ -46,7 +46,8 @@ public enum SCTPLimits {
   /// SACK, FORWARD-TSN and RE-CONFIG chunks in one packet: each may mean work in proportion to all that is
   /// under way, and no packet needs more than one of a kind.
   static let costlyChunksMax = 4
-  /// From the SHUTDOWN, or the last data after it, on: 5 times the longest timeout of RFC 9260 §16 (T5-shutdown-guard, §9.2).
+  /// From the SHUTDOWN on, or the last data after it: 5 times the longest timeout of RFC 9260 §16
+  /// (T5-shutdown-guard, §9.2).
   static let shutdownGuard = TimeDelta.seconds(300)
   /// How long our cookies are good (RFC 9260 §16, Valid.Cookie.Life).
   static let cookieLifetime = TimeDelta.seconds(60)
