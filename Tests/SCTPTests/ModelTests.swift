@@ -192,5 +192,5 @@ struct ModelTests {
 
   @Test(
     "The same for many seeds", .enabled(if: Seeds.count > 100, "set SCTP_SEEDS to a number above 100"))
-  func long() { for seed in 101...max(101, Seeds.count) { Self.run(seed: seed) } }
+  func long() { for seed in Seeds.first...max(Seeds.first, Seeds.count) { Self.run(seed: seed) } }
 }
