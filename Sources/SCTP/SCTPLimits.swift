@@ -46,7 +46,8 @@ public enum SCTPLimits {
   /// SACK, FORWARD-TSN and RE-CONFIG chunks in one packet: each may mean work in proportion to all that is
   /// under way, and no packet needs more than one of a kind.
   static let costlyChunksMax = 4
-  /// From the SHUTDOWN on: 5 times the longest timeout of RFC 9260 §16 (T5-shutdown-guard, §9.2).
+  /// From the SHUTDOWN on, or the last data after it: 5 times the longest timeout of RFC 9260 §16
+  /// (T5-shutdown-guard, §9.2).
   static let shutdownGuard = TimeDelta.seconds(300)
   /// How long our cookies are good (RFC 9260 §16, Valid.Cookie.Life).
   static let cookieLifetime = TimeDelta.seconds(60)
@@ -66,6 +67,9 @@ public enum SCTPLimits {
   /// How often a stream reset is asked for while the peer talks of other things only, before it counts as
   /// refused: on a path that loses 30 % each way one in 700,000 is unlucky so often. It takes a minute.
   static let resetRequestsMax = 20
+  /// How long a peer that did our reset of a stream may take to reset its own side. It sends what it had begun to
+  /// send before that; a channel should not be closing for ever because it never does.
+  static let peerResetMax = TimeDelta.seconds(30)
   /// Streams named in one reset request, so that it fits a packet.
   static let resetStreamsMax = 256
   /// Events that wait to be polled, messages apart (those are bounded by the window).

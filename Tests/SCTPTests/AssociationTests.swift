@@ -276,6 +276,46 @@ struct AssociationTests {
     #expect(arrived == Array(0..<100))
   }
 
+  @Test("A burst lost before messages that weigh more than they carry is mended")
+  func longHole() {
+    var victim = AttackTests.Victim(AttackTests.small)
+    let fragments = (0..<30).map { number -> [UInt8] in
+      let flags: DataChunk.Flags = number == 0 ? .beginning : number == 29 ? .end : []
+      return victim.data(1000, flags: flags)
+    }
+    let short = (1...500).map { victim.data(10, flags: [.beginning, .end], messageID: UInt32($0)) }
+    // 5,000 bytes weigh 53,000 of 65,536; 30,000 were lost before them, and come now.
+    for chunk in short { victim.forge(chunk) }
+    for chunk in fragments { victim.forge(chunk) }
+    _ = victim.drain()
+    let (closure, lengths) = (victim.pair.right.closure, victim.pair.right.messages.map(\.bytes.count))
+    #expect(closure == nil && lengths == [30_000] + [Int](repeating: 10, count: 500))
+    let held = victim.buffered
+    #expect(held == 0)
+  }
+
+  @Test(
+    "Many messages begun at once after a long one fit the window: no memory is set aside that others need")
+  func manyBegun() throws {
+    var pair = SimulatedPair.connected()
+    try pair.left.association.send(
+      TestMessage.bytes(0, length: 262_144), on: 0, payloadProtocol: binary, at: pair.now)
+    pair.run(seconds: 5)
+    for index in 1...150 {
+      try pair.left.association.send(
+        TestMessage.bytes(index, length: 3000), on: StreamID(rawValue: UInt16(index)),
+        payloadProtocol: binary, at: pair.now)
+    }
+    let most = Box(0)
+    pair.run(seconds: 5) {
+      most.value = max(most.value, $0.right.association.receiveBufferedByteCount)
+      return $0.right.messages.count == 151
+    }
+    let (closure, count) = (pair.right.closure, pair.right.messages.count)
+    #expect(closure == nil && count == 151)
+    #expect(most.value < 900_000, "\(most.value): 450,000 bytes are no reason to fill a window of 1 MiB")
+  }
+
   @Test("A shutdown delivers everything first", arguments: UInt64(1)...20)
   func shutdown(seed: UInt64) throws {
     var pair = SimulatedPair.connected(Link(seed: seed, lossPerMille: 100))

@@ -224,6 +224,38 @@ struct DataChannelTests {
     #expect(arrived == [DataChannelMessage(text: "x")] && incoming == 0)
   }
 
+  @Test(
+    "A peer that never resets its side: the channel is over all the same, its stream is not free until then")
+  func halfClosed() throws {
+    var pair = ChannelPair()
+    pair.connect()
+    pair.run(seconds: 1)
+    let id = try pair.client.channels.open(DataChannelParameters(label: "a"), at: pair.now)
+    pair.run(seconds: 1)
+    pair.server.channels.association.capabilities.remove(.reconfiguration)
+    pair.client.channels.close(id)
+    pair.run(seconds: 29)
+    let (before, reset) = (pair.client.channels.state(of: id), pair.server.closing.count)
+    #expect(before == .closing && reset == 1)
+    pair.run(seconds: 2)
+    let (after, closed) = (pair.client.channels.state(of: id), pair.client.closed)
+    #expect(after == .closed && closed == [id])
+    let other = try pair.client.channels.open(DataChannelParameters(label: "b"), at: pair.now)
+    let otherStream = pair.client.channels.stream(of: other)
+    #expect(otherStream == 2)
+    pair.server.channels.association.capabilities.insert(.reconfiguration)
+    pair.run(seconds: 2)
+    let third = try pair.client.channels.open(DataChannelParameters(label: "c"), at: pair.now)
+    pair.run(seconds: 2)
+    let (thirdStream, labels, drops) = (
+      pair.client.channels.stream(of: third), pair.server.incoming.map(\.parameters.label),
+      pair.server.channels.drops.total
+    )
+    #expect(thirdStream == 0 && labels == ["a", "b", "c"] && drops == 0)
+    let deadline = pair.client.channels.awaitedResets.first
+    #expect(deadline == nil)
+  }
+
   @Test("Closing delivers what waits, is seen by both, and frees the stream", arguments: UInt64(1)...20)
   func closing(seed: UInt64) throws {
     var pair = ChannelPair(seed: seed, lossPerMille: seed == 1 ? 0 : 100)

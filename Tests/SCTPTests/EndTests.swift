@@ -60,6 +60,22 @@ struct EndTests {
     #expect(packets.first.map(\.count) == 12 + SackChunk.byteCountMin + 4 * SCTPLimits.duplicatesMax)
   }
 
+  @Test(
+    "A shutdown lasts as long as a slow link needs, whether one side asked for it or both",
+    arguments: [true, false])
+  func slowShutdown(isByBoth: Bool) throws {
+    var pair = SimulatedPair.connected(Link(seed: 1, bytesPerSecond: 10_000, queue: .seconds(2)))
+    for index in 0..<40 {
+      try pair.left.association.send(
+        TestMessage.bytes(index, length: 100_000), on: 1, payloadProtocol: binary, at: pair.now)
+    }
+    pair.left.association.shutdown(at: pair.now)
+    if isByBoth { pair.right.association.shutdown(at: pair.now) }
+    pair.run(seconds: 500) { $0.left.closure != nil && $0.right.closure != nil }
+    let (left, right, count) = (pair.left.closure, pair.right.closure, pair.right.messages.count)
+    #expect(left == .shutdown && right == .shutdown && count == 40)
+  }
+
   // MARK: Partial reliability
 
   @Test("To a peer without FORWARD-TSN every message is reliable")

@@ -168,6 +168,10 @@ struct ModelTests {
     run.pair.run(seconds: 30)
     let (client, server) = (run.pair.client.channels.channelCount, run.pair.server.channels.channelCount)
     #expect(client == 0 && server == 0, "seed \(seed): \(client) and \(server) channels are left")
+    let halfClosed = (
+      run.pair.client.channels.halfClosedStreams.count, run.pair.server.channels.halfClosedStreams.count
+    )
+    #expect(halfClosed.0 == 0 && halfClosed.1 == 0, "seed \(seed): channels were closed by one side only")
     let held = (
       run.pair.client.channels.association.receiveBufferedByteCount,
       run.pair.server.channels.association.receiveBufferedByteCount
@@ -180,7 +184,7 @@ struct ModelTests {
     let drops = (run.pair.client.channels.drops.total, run.pair.server.channels.drops.total)
     #expect(drops.0 == 0 && drops.1 == 0, "seed \(seed)")
     let ended = (run.pair.client.ended, run.pair.server.ended)
-    #expect(ended.0 == nil && ended.1 == nil, "seed \(seed)")
+    #expect(ended.0 == nil && ended.1 == nil, "seed \(seed): \(String(describing: ended))")
   }
 
   @Test("Each channel keeps what it promised", arguments: UInt64(1)...100)
@@ -188,5 +192,5 @@ struct ModelTests {
 
   @Test(
     "The same for many seeds", .enabled(if: Seeds.count > 100, "set SCTP_SEEDS to a number above 100"))
-  func long() { for seed in 101...max(101, Seeds.count) { Self.run(seed: seed) } }
+  func long() { for seed in Seeds.first...max(Seeds.first, Seeds.count) { Self.run(seed: seed) } }
 }

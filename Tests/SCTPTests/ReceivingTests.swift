@@ -29,7 +29,8 @@ struct ReceivingTests {
       let chunk = chunk(number, of: order.count)
       let room = spare - queue.byteCount
       if case .complete(let message) = queue.insert(
-        chunk, tsn: Int64(number), payload: piece.rawSpan, spare: room)
+        chunk, tsn: Int64(number), payload: piece.rawSpan,
+        spare: ReassemblyQueue.Spare(needed: room, convenient: room))
       {
         length = message.bytes.count
       }
@@ -79,7 +80,9 @@ struct ReceivingTests {
       let spare = limit - queue.byteCount
       guard spare > 1000 + SCTPLimits.entryByteCount else { break }
       let chunk = Self.chunk(next[message], of: 100, messageID: UInt32(message) + 1, isInterleaved: true)
-      let outcome = queue.insert(chunk, tsn: 0, payload: piece.rawSpan, spare: spare)
+      let outcome = queue.insert(
+        chunk, tsn: 0, payload: piece.rawSpan,
+        spare: ReassemblyQueue.Spare(needed: spare, convenient: spare))
       if case .stored = outcome { next[message] += 1 }
       if case .violation = outcome { Issue.record("seed \(seed): a legal fragment was a violation") }
       #expect(queue.byteCount <= limit, "seed \(seed)")

@@ -102,6 +102,34 @@ struct ResetTests {
     #expect(resets == [[3], [3]])
   }
 
+  @Test("What was given up before a reset skips nothing after it", arguments: UInt64(1)...20)
+  func staleSkips(seed: UInt64) throws {
+    var configuration = SCTPAssociation.Configuration()
+    configuration.offersInterleaving = seed % 2 == 0
+    let link = Link(
+      seed: seed, lossPerMille: 250, duplicationPerMille: 100, jitter: .milliseconds(60))
+    var pair = SimulatedPair.connected(link, left: configuration)
+    let fleeting = DeliveryOptions(retransmissionsMax: 0)
+    for round in 0..<20 {
+      // The first message on a stream is reliable, as an OPEN is; the others are given up when they are lost.
+      try pair.left.association.send(
+        TestMessage.bytes(round, length: 20), on: 1, payloadProtocol: binary, at: pair.now)
+      for step in 0..<3000 where pair.left.outgoingResets.count == round {
+        if step < 5 {
+          try pair.left.association.send(
+            [1], on: 1, payloadProtocol: binary, options: fleeting, at: pair.now)
+        }
+        if step == 5 { pair.left.association.resetStreams([1]) }
+        try pair.left.association.send([2], on: 2, payloadProtocol: binary, options: fleeting, at: pair.now)
+        let limit = pair.now + .milliseconds(20)
+        pair.run(seconds: 1) { $0.now >= limit }
+      }
+    }
+    pair.run(seconds: 60)
+    let arrived = pair.right.messages.filter { $0.bytes.count == 20 }.map { TestMessage.index(of: $0.bytes) }
+    #expect(arrived == Array(0..<20), "seed \(seed)")
+  }
+
   @Test("A number that is neither the next nor the last is bad; streams that do not exist are wrong")
   func badRequests() {
     var victim = Victim(AttackTests.plain)

@@ -213,6 +213,8 @@ enum TestMessage {
 /// How many seeds a long run takes.
 enum Seeds {
   static let count = UInt64(ProcessInfo.processInfo.environment["SCTP_SEEDS"] ?? "") ?? 0
+  /// Where it begins, so that several processes can share one run.
+  static let first = UInt64(ProcessInfo.processInfo.environment["SCTP_FIRST_SEED"] ?? "") ?? 101
 }
 
 /// A payload protocol for tests.

@@ -186,10 +186,17 @@ extension SCTPAssociation {
     return true
   }
 
-  /// What may be stored at once: by the chunk that is due next the window and a sixteenth of it, for that one
-  /// may release others; by those behind a hole seven eighths, so that there is room for what fills the hole.
+  /// What may be stored at once, bytes.
+  ///
+  /// Behind a hole seven eighths of the window, so that there is room for what fills the hole. By the chunk that is
+  /// due next, which may release others, a sixteenth more than the window; but twice the window where it fills a
+  /// hole, the window cannot grow and reading makes no room. For a peer that keeps to the window may have filled
+  /// it with what weighs more here than on its way, short messages above all, and the hole before them may be
+  /// almost as long as the window: what fills it was the peer's to send, and is all that makes room again.
   private func storageByteCountMax(isNext: Bool) -> Int {
-    isNext ? window.byteCount + window.byteCount / 16 : window.byteCount - window.byteCount / 8
+    guard isNext else { return window.byteCount - window.byteCount / 8 }
+    let mayOverdraw = received.hasGaps && window.isAtMaximum && unreadByteCount == 0
+    return window.byteCount + (mayOverdraw ? window.byteCount : 0) + window.byteCount / 16
   }
 
   private mutating func hasRoom(for byteCount: Int, _ tsn: Int64) -> Bool {
@@ -216,7 +223,10 @@ extension SCTPAssociation {
 
   private mutating func store(_ data: DataChunk, _ tsn: Int64, _ payload: RawSpan, at now: Instant) {
     let isNext = tsn == received.cumulative + 1
-    let spare = storageByteCountMax(isNext: isNext) - receiveBufferedByteCount
+    let held = receiveBufferedByteCount
+    // Convenience ends at a quarter of the window: what is reserved must not keep out what the peer may send.
+    let spare = ReassemblyQueue.Spare(
+      needed: storageByteCountMax(isNext: isNext) - held, convenient: window.byteCount / 4 - held)
     switch reassembly.insert(data, tsn: tsn, payload: payload, spare: spare) {
     case .stored: growForPieces()
     case .refused:
@@ -224,13 +234,14 @@ extension SCTPAssociation {
       drops[.tooManyGaps] += 1
       return
     case .full:
-      let needed = window.byteCount + window.byteCount / 16 + payload.byteCount
+      let needed = storageByteCountMax(isNext: true) + payload.byteCount
       guard makeRoom(isNext: isNext, needed: needed) else { return }
       return store(data, tsn, payload, at: now)
     case .violation(let cause): return abort(cause)
     case .complete(let message): order(message)
     }
     received.insert(tsn)
+    noteShutdownProgress(at: now)
     window.received(payload.byteCount, roundTripTime: timeout.smoothed, at: now)
     performDeferredReset()
   }
@@ -330,6 +341,7 @@ extension SCTPAssociation {
 
   /// What follows from a SACK: round-trip time, congestion window, timers (§6.3.2, §7.2).
   mutating func digest(_ outcome: AcknowledgementOutcome, inFlightBefore: Int, at now: Instant) {
+    if outcome.isCumulativeAdvanced { noteShutdownProgress(at: now) }
     let isAnswer = outcome.newlyAcknowledgedByteCount > 0 || outcome.isCumulativeAdvanced
     if isAnswer || isWindowShut() { noteAnswer() }
     if let sample = outcome.roundTripTime { timeout.measured(sample) }
@@ -382,6 +394,6 @@ extension SCTPAssociation {
     }
     heartbeatNonce = nil
     noteAnswer()
-    timeout.measured(now - heartbeatSentAt)
+    if let heartbeatSentAt { timeout.measured(now - heartbeatSentAt) }
   }
 }

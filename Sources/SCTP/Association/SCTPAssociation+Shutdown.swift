@@ -41,6 +41,11 @@ extension SCTPAssociation {
     }
   }
 
+  /// Data still arrive at either side: the guard is against an end that hangs, not against a slow link.
+  mutating func noteShutdownProgress(at now: Instant) {
+    if timers[.shutdownGuard] != nil { timers[.shutdownGuard] = now + SCTPLimits.shutdownGuard }
+  }
+
   /// Has a SHUTDOWN sent with the next packet. It is written there, not here: one answers a batch of packets,
   /// and it acknowledges all of them.
   mutating func sendShutdown(at now: Instant) {

@@ -83,9 +83,10 @@ extension SCTPAssociation {
   private mutating func sendHeartbeat(at now: Instant) {
     guard state == .established else { return }
     if heartbeatNonce != nil { guard countTimeout(at: now) else { return } }
-    let nonce = random.next()
+    // One that was not answered goes out again as it was: its answer may only be slower than the next one.
+    let nonce = heartbeatNonce ?? random.next()
+    heartbeatSentAt = heartbeatNonce == nil ? now : nil
     heartbeatNonce = nonce
-    heartbeatSentAt = now
     let information = [UInt8](writing: 8) { $0.write(nonce) }
     queueControl(
       Chunk.array(.heartbeat, value: Parameter.array(.heartbeatInfo, value: information)))

@@ -238,9 +238,10 @@ public struct SCTPAssociation: ~Copyable {
   var forwardTSNSentAt = Instant.zero
   var replies: [[UInt8]] = []
   var controlChunks: [[UInt8]] = []
-  /// What the heartbeat under way said, and when it was sent: a peer may not tell us our own time.
+  /// What the heartbeat under way said, and when it was sent: a peer may not tell us our own time. It is not known
+  /// which of several was answered.
   var heartbeatNonce: UInt64?
-  var heartbeatSentAt = Instant.zero
+  var heartbeatSentAt: Instant?
 
   // Receiving.
   var received: ReceivedTSNs

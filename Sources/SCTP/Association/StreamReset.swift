@@ -40,8 +40,20 @@ struct StreamResets {
     var streams: [StreamID]
   }
 
-  /// Streams that shall be reset once what waits on them is cut.
-  private(set) var wanted: [StreamID] = []
+  /// A stream that shall be reset once what waits on it is cut, and the peer has all that speaks of it.
+  ///
+  /// A FORWARD-TSN names streams and numbers, but not the TSNs that they had. One that arrives after the reset
+  /// would skip messages that begin anew, the OPEN of the next channel first. So a request waits until the peer
+  /// has acknowledged all that was sent on the stream (no FORWARD-TSN names it from then on), and then once more
+  /// all that any FORWARD-TSN can have covered until then (those under way have no effect any more).
+  struct Wanted {
+    var stream: StreamID
+    /// What the peer has to acknowledge; `nil` while anything waits on the stream.
+    var barrier: Int64?
+    var isLastBarrier = false
+  }
+
+  private(set) var wanted: [Wanted] = []
   var request: Request?
   var deferred: Deferred?
   /// The number of our next request.
@@ -62,21 +74,34 @@ struct StreamResets {
   }
 
   func isResetting(_ stream: StreamID) -> Bool {
-    wanted.contains(stream) || request?.streams.contains(stream) == true
+    wanted.contains { $0.stream == stream } || request?.streams.contains(stream) == true
   }
 
   mutating func want(_ streams: [StreamID]) {
-    for stream in streams where !isResetting(stream) { wanted.append(stream) }
+    for stream in streams where !isResetting(stream) { wanted.append(Wanted(stream: stream)) }
   }
 
   /// Makes the next request of those wanted streams that are ready.
-  mutating func makeRequest(lastTSN: UInt32, isReady: (StreamID) -> Bool) {
+  ///
+  /// - Parameters:
+  ///   - last: the last TSN that was sent.
+  ///   - cumulative: the one up to which the peer acknowledged all.
+  mutating func makeRequest(last: Int64, cumulative: Int64, isCut: (StreamID) -> Bool) {
     guard request == nil, !wanted.isEmpty else { return }
-    let ready = Array(wanted.filter(isReady).prefix(SCTPLimits.resetStreamsMax))
+    for index in wanted.indices where isCut(wanted[index].stream) {
+      let barrier = wanted[index].barrier ?? last
+      wanted[index].barrier = barrier
+      guard cumulative >= barrier, !wanted[index].isLastBarrier else { continue }
+      wanted[index].barrier = last
+      wanted[index].isLastBarrier = true
+    }
+    let ready = wanted.filter { $0.isLastBarrier && cumulative >= $0.barrier ?? last }
+      .prefix(SCTPLimits.resetStreamsMax).map(\.stream)
     guard !ready.isEmpty else { return }
-    wanted.removeAll { ready.contains($0) }
+    wanted.removeAll { ready.contains($0.stream) }
     request = Request(
-      sequence: nextSequence, firstSequence: nextSequence, lastTSN: lastTSN, streams: ready)
+      sequence: nextSequence, firstSequence: nextSequence, lastTSN: UInt32(truncatingIfNeeded: last),
+      streams: ready)
     nextSequence &+= 1
   }
 
@@ -113,8 +138,8 @@ extension SCTPAssociation {
   mutating func queueResetRequest(at now: Instant) {
     guard state == .established, capabilities.contains(.reconfiguration) else { return }
     if resets.request == nil, !resets.wanted.isEmpty {
-      let (queue, lastTSN) = (sendQueue, UInt32(truncatingIfNeeded: retransmissions.nextTSN - 1))
-      resets.makeRequest(lastTSN: lastTSN) { queue.isEmpty($0) }
+      let (queue, last) = (sendQueue, retransmissions.nextTSN - 1)
+      resets.makeRequest(last: last, cumulative: retransmissions.cumulative) { queue.isEmpty($0) }
     }
     guard let request = resets.request, !request.isSent else { return }
     resets.request?.isSent = true

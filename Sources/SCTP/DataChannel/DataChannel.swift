@@ -140,6 +140,12 @@ public struct DataChannelStatistics: Hashable, Sendable {
   public internal(set) var bytesReceived: UInt64 = 0
 }
 
+/// A channel of which our side is reset and the peer's is not, and until when that may last.
+struct AwaitedReset {
+  var channel: DataChannelID
+  var deadline: Instant
+}
+
 /// What is known of a channel that is not closed.
 struct DataChannelRecord {
   var parameters: DataChannelParameters

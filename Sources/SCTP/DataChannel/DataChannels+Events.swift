@@ -12,10 +12,22 @@ extension DataChannels {
   }
 
   /// Does what is due.
-  public mutating func handleTimeout(at now: Instant) { association.handleTimeout(at: now) }
+  public mutating func handleTimeout(at now: Instant) {
+    association.handleTimeout(at: now)
+    guard !association.isPathLost else { return }
+    while let awaited = awaitedResets.first, awaited.deadline <= now {
+      awaitedResets.popFirst()
+      guard let stream = records[awaited.channel]?.stream else { continue }
+      halfClosedStreams.insert(stream)
+      forget(awaited.channel)
+    }
+  }
 
   /// When ``handleTimeout(at:)`` wants to be called.
-  public var nextDeadline: Instant? { association.nextDeadline }
+  public var nextDeadline: Instant? {
+    guard !association.isPathLost else { return nil }
+    return Instant.earliest(association.nextDeadline, awaitedResets.first?.deadline)
+  }
 
   /// Writes packets; see ``SCTPAssociation/pollTransmit(into:at:)``. Poll events first: they lead to packets.
   public mutating func pollTransmit(into output: inout OutputRawSpan, at now: Instant) -> PacketBatch? {
@@ -73,9 +85,10 @@ extension DataChannels {
       }
     case .message(let message): take(message, at: now)
     case .incomingStreamsReset(let streams):
+      if streams.isEmpty { halfClosedStreams = [] }
       for stream in streams.isEmpty ? Array(channelOfStream.keys) : streams { peerReset(stream) }
     case .outgoingStreamsReset(let streams, let isPerformed):
-      for stream in streams { weReset(stream, isPerformed: isPerformed) }
+      for stream in streams { weReset(stream, isPerformed: isPerformed, at: now) }
     case .bufferedAmountLow(let stream):
       if let id = channelOfStream[stream] { events.append(.bufferedAmountLow(id)) }
     case .restarted: forgetAll()
@@ -89,6 +102,7 @@ extension DataChannels {
     for id in records.keys.sorted(by: { $0.rawValue < $1.rawValue }) { forget(id) }
     refusedStreams = []
     spentStreams = []
+    halfClosedStreams = []
   }
 
   // MARK: Messages
@@ -149,7 +163,7 @@ extension DataChannels {
   private mutating func accept(
     _ parameters: DataChannelParameters, on stream: StreamID, at now: Instant
   ) {
-    endPredecessor(on: stream)
+    endPredecessor(on: stream, at: now)
     guard let isDTLSClient, (stream.rawValue & 1 == 1) == isDTLSClient, isFree(stream),
       stream.rawValue < association.sendStreamCount
     else {
@@ -173,12 +187,14 @@ extension DataChannels {
 
   /// A channel is opened on a stream that ours is not quite done with: the peer closed the channel that was
   /// there, did our reset too, and only its word of that is missing.
-  private mutating func endPredecessor(on stream: StreamID) {
+  private mutating func endPredecessor(on stream: StreamID, at now: Instant) {
     let isReset = channelOfStream[stream].flatMap { records[$0]?.isIncomingReset } ?? false
     let isAsked = association.resets.request?.streams.contains(stream) == true
     guard isReset && isAsked || isAsked && refusedStreams.contains(stream) || spentStreams.contains(stream)
     else { return }
-    for stream in association.assumeResetPerformed(of: stream) { weReset(stream, isPerformed: true) }
+    for stream in association.assumeResetPerformed(of: stream) {
+      weReset(stream, isPerformed: true, at: now)
+    }
   }
 
   /// Closes the stream of a channel that we do not want; one that is in use is left alone.
@@ -193,6 +209,7 @@ extension DataChannels {
 
   /// The peer closed its side: drop what waits and close ours.
   private mutating func peerReset(_ stream: StreamID) {
+    halfClosedStreams.remove(stream)
     guard let id = channelOfStream[stream] else { return }
     records[id]?.isIncomingReset = true
     if records[id]?.state == .open {
@@ -204,7 +221,7 @@ extension DataChannels {
     closeIfDone(id)
   }
 
-  private mutating func weReset(_ stream: StreamID, isPerformed: Bool) {
+  private mutating func weReset(_ stream: StreamID, isPerformed: Bool, at now: Instant) {
     refusedStreams.remove(stream)
     if isPerformed { spentStreams.remove(stream) } else { spentStreams.insert(stream) }
     guard let id = channelOfStream[stream] else { return }
@@ -212,6 +229,8 @@ extension DataChannels {
     // A peer that will not reset will not answer with a reset of its own either.
     if !isPerformed { records[id]?.isIncomingReset = true }
     closeIfDone(id)
+    guard records[id] != nil else { return }
+    awaitedResets.append(AwaitedReset(channel: id, deadline: now + SCTPLimits.peerResetMax))
   }
 
   private mutating func closeIfDone(_ id: DataChannelID) {

@@ -87,6 +87,10 @@ public struct DataChannels: ~Copyable {
   var refusedStreams: Set<StreamID> = []
   /// Streams that a peer would not reset: what we sent on them counts on, so they serve no other channel.
   var spentStreams: Set<StreamID> = []
+  /// Streams whose channel is over although the peer has not reset its side: they serve no other until it does.
+  var halfClosedStreams: Set<StreamID> = []
+  /// The channels that wait for the peer's reset, in the order of their deadlines; some may be over.
+  var awaitedResets = RingBuffer<AwaitedReset>()
   var nameByteCount = 0
   var events = RingBuffer<Event>()
   private var nextID = 0
@@ -171,6 +175,7 @@ public struct DataChannels: ~Copyable {
 
   func isFree(_ stream: StreamID) -> Bool {
     channelOfStream[stream] == nil && !refusedStreams.contains(stream) && !spentStreams.contains(stream)
+      && !halfClosedStreams.contains(stream)
   }
 
   /// The lowest free stream of our parity (RFC 8832 §6).
@@ -282,6 +287,7 @@ public struct DataChannels: ~Copyable {
       nameByteCount -= record.parameters.byteCount
     }
     if record.state != .connecting { closedCount += 1 }
+    while let awaited = awaitedResets.first, records[awaited.channel] == nil { awaitedResets.popFirst() }
     events.append(.closed(id))
   }
 

@@ -87,8 +87,18 @@ struct ReassemblyQueue {
     UInt64(stream.rawValue) << 33 | (isUnordered ? 1 << 32 : 0)
   }
 
-  /// Takes a fragment whose TSN is new. What it makes us hold beyond its own bytes is at most `spare`.
-  mutating func insert(_ chunk: DataChunk, tsn: Int64, payload: RawSpan, spare: Int = .max) -> Outcome {
+  /// What a fragment may make us hold beyond its own bytes.
+  struct Spare {
+    /// Where its message cannot grow otherwise, bytes.
+    var needed = Int.max
+    /// For what only saves moving bytes later.
+    var convenient = Int.max
+  }
+
+  /// Takes a fragment whose TSN is new.
+  mutating func insert(
+    _ chunk: DataChunk, tsn: Int64, payload: RawSpan, spare: Spare = Spare()
+  ) -> Outcome {
     guard payload.byteCount <= messageByteCountMax else { return .violation(.outOfResource) }
     if chunk.flags.contains(.beginning), chunk.flags.contains(.end) {
       return .complete(
@@ -118,14 +128,14 @@ struct ReassemblyQueue {
   }
 
   private mutating func start(
-    _ chunk: DataChunk, _ payload: RawSpan, _ group: UInt64, _ number: Int64, at index: Int, spare: Int
+    _ chunk: DataChunk, _ payload: RawSpan, _ group: UInt64, _ number: Int64, at index: Int, spare: Spare
   ) {
     var run = Run(
       group: group, first: number, next: number + 1, begins: chunk.flags.contains(.beginning),
       ends: chunk.flags.contains(.end), stream: chunk.stream, isUnordered: chunk.flags.contains(.unordered),
       messageID: chunk.messageID, payloadProtocol: chunk.payloadProtocol, bytes: [], reservedByteCount: 0)
     // A quarter of what is left at most: a peer that begins message after message pays for it.
-    if run.begins { run.reserve(min(typicalByteCount, spare / 4)) }
+    if run.begins { run.reserve(min(typicalByteCount, max(spare.convenient, 0) / 4)) }
     run.reserve(payload.byteCount)
     run.bytes.append(copying: payload)
     byteCount += run.chargedByteCount
@@ -134,7 +144,7 @@ struct ReassemblyQueue {
   }
 
   private mutating func append(
-    _ chunk: DataChunk, _ payload: RawSpan, to index: Int, spare: Int
+    _ chunk: DataChunk, _ payload: RawSpan, to index: Int, spare: Spare
   ) -> Outcome {
     guard runs[index].stream == chunk.stream, chunk.isInterleaved || runs[index].messageID == chunk.messageID,
       runs[index].isUnordered == chunk.flags.contains(.unordered)
@@ -151,16 +161,17 @@ struct ReassemblyQueue {
     return completed(around: index)
   }
 
-  /// Lets a run grow to `length`: to twice that where memory allows it, but never by less than an eighth, so
-  /// that each byte is moved a few times at most. Returns whether it may.
-  private mutating func makeRoom(for length: Int, in index: Int, spare: Int) -> Bool {
+  /// Lets a run grow to `length`: to twice that where that is convenient, but never by less than an eighth, so that
+  /// each byte is moved a few times at most. Returns whether it may.
+  private mutating func makeRoom(for length: Int, in index: Int, spare: Spare) -> Bool {
     let reserved = runs[index].reservedByteCount
     guard length > reserved else { return true }
-    let affordable = reserved + min(max(spare, 0), messageByteCountMax)
+    let affordable = reserved + min(max(spare.needed, 0), messageByteCountMax)
     let least = min(length + length / 8, messageByteCountMax)
     guard least <= affordable else { return false }
     movedByteCount += runs[index].bytes.count
-    runs[index].reserve(min(2 * length, messageByteCountMax, affordable))
+    let convenient = reserved + min(max(spare.convenient, 0), messageByteCountMax)
+    runs[index].reserve(max(least, min(2 * length, messageByteCountMax, affordable, convenient)))
     byteCount += runs[index].reservedByteCount - reserved
     return true
   }
