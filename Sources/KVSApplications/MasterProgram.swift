@@ -45,9 +45,10 @@ public struct MasterProgram: Program {
   ///
   /// - Throws: ``UsageError``.
   public init(flags: MasterFlags, settings: Settings, logger: Logger) async throws {
+    // What was given wrongly is told before what is missing.
+    let viewersMax = try settings.number(.maxViewers, flag: flags.maxViewers, in: 1...1000, default: 10)
     var signaling = try SignalingClient.Configuration(flags.service, settings, role: .master)
     signaling.createChannelIfMissing = try settings.isOn(.createChannel, flag: flags.createChannel)
-    let viewersMax = try settings.number(.maxViewers, flag: flags.maxViewers, in: 1...1000, default: 10)
     var network = try NetworkLoop.Configuration(
       flags.network, settings, includesLoopback: signaling.isLocal)
     network.proxy = signaling.proxy
